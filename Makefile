@@ -1,0 +1,37 @@
+# make search            a real search with the embedded default; HW=asic TASK=mnist SEARCHER=rl TRIALS=12 ARGS="searcher.seed=1"
+# make test              every test
+# make check             lint, format, types, import layers
+# make bench             speed and quality figures as JSON
+# make clean             remove what these made, .venv included; runs and models stay
+
+VENV   := .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+READY  := $(VENV)/.ready
+
+.PHONY: search test check bench clean
+
+search: $(READY)
+	$(VENV)/bin/autocomp search \
+	  $(if $(HW),--hw $(HW)) $(if $(TASK),--task $(TASK)) $(if $(SEARCHER),--searcher $(SEARCHER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+
+test: $(READY)
+	$(VENV)/bin/pytest $(ARGS)
+
+check: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(READY)
+	$(VENV)/bin/python -m benchmarks.pricing
+	$(VENV)/bin/python -m benchmarks.overhead
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	touch $@
