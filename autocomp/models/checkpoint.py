@@ -1,0 +1,52 @@
+"""Weights from a file into a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from autocomp.errors import CheckpointError
+
+SHOWN = 3
+"""Names of weights that a message lists; more do not help to see what is wrong."""
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> None:
+    """Fill ``model`` with the weights of a safetensors file.
+
+    Raises:
+        CheckpointError: the file is missing or is no safetensors file, or its names or shapes are not the network's.
+    """
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint '{path}'.") from None
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"A checkpoint must be a readable safetensors file, but '{path}' is not: {reason}.") from None
+    own = model.state_dict()
+    problems = {
+        "missing": [name for name in own if name not in weights],
+        "unexpected": [name for name in weights if name not in own],
+        "of another shape": [
+            f"{name} ({_shape(weights[name].shape)}, not {_shape(own[name].shape)})"
+            for name in own
+            if name in weights and weights[name].shape != own[name].shape
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{kind}: {_first(names)}" for kind, names in problems.items() if names)
+        raise CheckpointError(f"Checkpoint '{path}' does not fit {type(model).__name__}: {found}. Choose the network it was saved from.")
+    model.load_state_dict(weights)
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes)) or "scalar"
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,43 @@
+"""LeNet-5 as it is used in work on pruning."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autocomp.errors import ConfigError
+
+
+class LeNet5(nn.Module):
+    """Caffe's LeNet-5: convolutions of 20 and 50 filters 5x5, then 500 neurons; 431 080 weights on MNIST.
+
+    This is the variant that Deep Compression (Han et al., ICLR 2016, table 2) and most later work on pruning calls
+    LeNet-5, not the one of LeCun et al. 1998 (6 and 16 filters). As usual today, ReLU follows the convolutions too.
+
+    Args:
+        classes: number of outputs.
+        input_shape: channels, height and width of an image.
+
+    Raises:
+        ConfigError: the images are too small.
+    """
+
+    def __init__(self, classes: int, input_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, *sides = input_shape
+        height, width = (((side - 4) // 2 - 4) // 2 for side in sides)  # a 5x5 kernel takes 4 pixels, pooling halves
+        if min(height, width) < 1:
+            raise ConfigError(f"lenet5 needs images of at least 16x16, but these are {sides[0]}x{sides[1]}; set task.image_size.")
+        self.conv1 = nn.Conv2d(channels, 20, 5)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.fc1 = nn.Linear(50 * height * width, 500)
+        self.fc2 = nn.Linear(500, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of images."""
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = F.relu(self.fc1(x.flatten(1)))
+        logits: torch.Tensor = self.fc2(x)
+        return logits
