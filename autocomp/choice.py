@@ -1,0 +1,189 @@
+"""Choice and Configuration: what is done to a layer, and to a network; plain values without weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocomp.errors import ConfigError
+
+FLOAT_BITS = 32
+PATTERNS = ("none", "fine", "filter")
+FACTORIZATIONS = ("none", "svd", "svd_out")
+QUANTIZERS = ("uniform",)
+CATEGORIES: Mapping[str, tuple[str, ...]] = {
+    "pattern": PATTERNS,
+    "factorization": FACTORIZATIONS,
+    "weight_quantizer": QUANTIZERS,
+    "activation_quantizer": QUANTIZERS,
+}
+# A knob on the right says *how*; it means something only where the knob on the left is switched on.
+SWITCHES: Mapping[str, str] = {
+    "pattern": "sparsity",
+    "factorization": "rank",
+    "weight_quantizer": "weight_bits",
+    "activation_quantizer": "activation_bits",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is done to one layer; the default leaves it alone.
+
+    Attributes:
+        sparsity: fraction removed, in [0, 1); of filters for the pattern ``filter``, of weights otherwise.
+        pattern: which weights are removed together, one of `PATTERNS`.
+        rank: fraction of the full rank that is kept, in (0, 1]; 1 does not factorize.
+        factorization: how the kernel is split, one of `FACTORIZATIONS`.
+        weight_bits, activation_bits: 2 to 16, or 32 for floating point.
+        weight_quantizer, activation_quantizer: how values are rounded, one of `QUANTIZERS`.
+
+    A knob that has no effect takes its default, so that equal networks have equal choices.
+
+    Raises:
+        ConfigError: if a value is out of range, or a removed fraction or rank has no pattern or factorization.
+    """
+
+    sparsity: float = 0.0
+    pattern: str = "none"
+    rank: float = 1.0
+    factorization: str = "none"
+    weight_bits: int = FLOAT_BITS
+    weight_quantizer: str = "uniform"
+    activation_bits: int = FLOAT_BITS
+    activation_quantizer: str = "uniform"
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        for name, known in CATEGORIES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"`{name}` must be one of {', '.join(known)}, but is '{getattr(self, name)}'.")
+        for how, switch in SWITCHES.items():
+            # one type per knob, so that 8 and 8.0 are also written alike
+            object.__setattr__(self, switch, type(DEFAULTS[switch])(getattr(self, switch)))
+            if getattr(self, switch) == DEFAULTS[switch]:
+                object.__setattr__(self, how, DEFAULTS[how])
+            elif getattr(self, how) == "none":
+                raise ConfigError(f"`{switch}` {getattr(self, switch)} needs a `{how}`; name one of {', '.join(CATEGORIES[how][1:])}.")
+
+    def _check_numbers(self) -> None:
+        for name in SWITCHES.values():
+            if not isinstance(getattr(self, name), Real):
+                raise ConfigError(f"`{name}` must be a number, but is {getattr(self, name)!r}.")
+        if not 0 <= self.sparsity < 1:
+            raise ConfigError(f"`sparsity` must lie in [0, 1), but is {self.sparsity}.")
+        if not 0 < self.rank <= 1:
+            raise ConfigError(f"`rank` must lie in (0, 1], but is {self.rank}.")
+        for name in ("weight_bits", "activation_bits"):
+            bits = getattr(self, name)
+            if bits != FLOAT_BITS and bits not in range(2, 17):
+                raise ConfigError(f"`{name}` must be 2 to 16, or 32 for floating point, but is {bits}.")
+
+    @cached_property
+    def codes(self) -> tuple[float, ...]:
+        """The choice as numbers, one per knob in the order of `KNOBS`; categories as indices."""
+        return tuple(CATEGORIES[k].index(v) if k in CATEGORIES else v for k, v in asdict(self).items())
+
+
+KNOBS = tuple(f.name for f in fields(Choice))
+DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(Choice)}
+UNTOUCHED = Choice()
+
+
+class Configuration(Mapping[str, Choice]):
+    """One choice per layer; layers that are not named are left alone. Immutable, hashable, equal by meaning."""
+
+    def __init__(self, choices: Mapping[str, Choice]) -> None:
+        self._choices = {layer: choice for layer, choice in choices.items() if choice != UNTOUCHED}
+
+    def __getitem__(self, layer: str) -> Choice:
+        return self._choices[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._choices)
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Configuration) and self._choices == other._choices
+
+    def __repr__(self) -> str:
+        return f"Configuration({self._choices})"
+
+    def choice(self, layer: str) -> Choice:
+        """The layer's choice, `UNTOUCHED` where none was made."""
+        return self._choices.get(layer, UNTOUCHED)
+
+    def flatten(self) -> dict[str, Any]:
+        """Every decision that differs from the default, as ``"layer/knob" -> value``; the one form for files and databases."""
+        return {
+            f"{layer}/{knob}": value
+            for layer, choice in sorted(self._choices.items())
+            for knob, value in asdict(choice).items()
+            if value != DEFAULTS[knob]
+        }
+
+    @classmethod
+    def unflatten(cls, flat: Mapping[str, Any]) -> Configuration:
+        """The inverse of `flatten`.
+
+        Raises:
+            ConfigError: on a key that is not ``layer/knob`` or a value out of range.
+        """
+        choices: dict[str, dict[str, Any]] = {}
+        for name, value in flat.items():
+            layer, _, knob = name.rpartition("/")
+            if not layer or knob not in KNOBS:
+                raise ConfigError(f"A decision is named layer/knob with a knob of {', '.join(KNOBS)}, but is '{name}'.")
+            choices.setdefault(layer, {})[knob] = value
+        return cls({layer: Choice(**knobs) for layer, knobs in choices.items()})
+
+    @cached_property
+    def key(self) -> str:
+        """A short name that equal configurations share, in every process."""
+        return hashlib.sha256(json.dumps(self.flatten(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Many configurations as arrays, ``b x l`` each (b candidates, l layers); categories as indices."""
+
+    layers: tuple[str, ...]
+    sparsity: NDArray[np.float64]
+    pattern: NDArray[np.int64]
+    rank: NDArray[np.float64]
+    factorization: NDArray[np.int64]
+    weight_bits: NDArray[np.int64]
+    weight_quantizer: NDArray[np.int64]
+    activation_bits: NDArray[np.int64]
+    activation_quantizer: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, configurations: Sequence[Configuration], layers: Sequence[str]) -> Choices:
+        """The table of some configurations over the named layers."""
+        rows = [[c.choice(layer).codes for layer in layers] for c in configurations]
+        return cls.from_codes(np.array(rows, np.float64).reshape(len(rows), len(layers), len(KNOBS)), layers)
+
+    @classmethod
+    def from_codes(cls, codes: NDArray[np.float64], layers: Sequence[str]) -> Choices:
+        """The table of `Choice.codes`, ``b x l x knobs``."""
+        columns: dict[str, Any] = {k: codes[..., i].astype(type(UNTOUCHED.codes[i])) for i, k in enumerate(KNOBS)}
+        return cls(tuple(layers), **columns)
+
+    def uses(self, knob: str, category: str) -> NDArray[np.bool_]:
+        """Where a category is chosen and switched on, ``b x l``."""
+        chosen: NDArray[np.bool_] = getattr(self, knob) == CATEGORIES[knob].index(category)
+        switch = SWITCHES[knob]
+        return np.asarray(chosen & (getattr(self, switch) != DEFAULTS[switch]))

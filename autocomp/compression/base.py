@@ -1,0 +1,36 @@
+"""Method: turns one part of a choice into a changed network, and on paper into a changed workload."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from autocomp.choice import Choices, Configuration
+from hwmodels import Workload
+
+
+@runtime_checkable
+class Method(Protocol):
+    """One kind of compression.
+
+    The keystone: ``trace(apply(model, c))`` and ``lower(trace(model), c)`` are the same layers, for every method and
+    every kind of layer. A search asks for thousands of prices before it trains anything; this is why they can be trusted.
+    """
+
+    def lower(self, workload: Workload, choices: Choices) -> Workload:
+        """The workload of each candidate, ``b x l``, computed from ``b`` choices and no weights."""
+
+    def apply(self, model: nn.Module, configuration: Configuration) -> nn.Module:
+        """The model with the configuration's part of this method carried out; may change the model in place."""
+
+    def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
+        """Which layers (``l``) can take which option, by (knob, category or "") ."""
+
+
+def removed_count(sparsity: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of ``total`` go, rounded down."""
+    # the small term keeps 0.3 * 10, which is below 3 in floating point, from being rounded down to 2
+    return np.asarray(np.floor(sparsity * total + 1e-9), np.int64)

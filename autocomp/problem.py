@@ -1,0 +1,110 @@
+"""Problem: workload, space, methods, hardware and objectives; the question, without weights or data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocomp.choice import Choices, Configuration
+from autocomp.compression.base import Method
+from autocomp.objective import PAPER_METRICS, Objective
+from autocomp.space import SearchSpace, Vectors
+from hwmodels import CostReport, HardwareModel, Workload
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a searcher is asked to solve; cheap to price and to ship.
+
+    Attributes:
+        workload: the teacher's layers (``l``).
+        space: the choices.
+        methods: in the order in which they are applied.
+        hardware: the price list.
+        objectives: metrics, directions and limits.
+        baseline: the teacher's metrics, measured and priced the same way as a trial's.
+    """
+
+    workload: Workload
+    space: SearchSpace
+    methods: tuple[Method, ...]
+    hardware: HardwareModel
+    objectives: tuple[Objective, ...]
+    baseline: Mapping[str, float]
+
+    @cached_property
+    def goals(self) -> tuple[Objective, ...]:
+        """The objectives that shape the front (``m``)."""
+        return tuple(o for o in self.objectives if o.optimised)
+
+    @cached_property
+    def reference_point(self) -> dict[str, float]:
+        """The corner that hypervolume is measured to: the teacher's cost, nine tenths of the teacher's accuracy.
+
+        Networks below that are of little use; a front is not credited for them.
+        """
+        return {o.metric: self.baseline[o.metric] * (1.0 if o.direction == "min" else 0.9) for o in self.goals}
+
+    def lower(self, choices: Choices) -> Workload:
+        """The compressed workloads of ``b`` choices, ``b x l``."""
+        workload = self.workload
+        for method in self.methods:
+            workload = method.lower(workload, choices)
+        return workload
+
+    def price(self, configurations: Sequence[Configuration]) -> CostReport:
+        """Prices of ``b`` configurations."""
+        return self.hardware.estimate(self.lower(Choices.of(configurations, self.workload.names)))
+
+    def paper_metrics(self, vectors: Vectors) -> tuple[dict[str, Floats], CostReport]:
+        """Everything that is known before training about ``b x k`` vectors: `PAPER_METRICS` (``b`` each) and the prices."""
+        return self._measure_on_paper(self.space.table(vectors))
+
+    def metrics_of(self, configuration: Configuration) -> dict[str, float]:
+        """The paper metrics of one configuration."""
+        metrics, _ = self._measure_on_paper(Choices.of([configuration], self.workload.names))
+        return {name: float(values[0]) for name, values in metrics.items()}
+
+    def _measure_on_paper(self, choices: Choices) -> tuple[dict[str, Floats], CostReport]:
+        workload = self.lower(choices)
+        report = self.hardware.estimate(workload)
+        totals = (
+            report.total_latency_s,
+            report.total_energy_j,
+            workload.weight_storage_bits.sum(-1) / 8,
+            workload.macs.sum(-1),
+            workload.nonzeros.sum(-1),
+        )
+        shape = (len(choices.sparsity),)
+        return {n: np.broadcast_to(np.asarray(t, np.float64), shape) for n, t in zip(PAPER_METRICS, totals, strict=True)}, report
+
+    def violation(self, vectors: Vectors) -> Floats:
+        """How far each of ``b x k`` vectors is from what the limits and the device allow; 0 where it is feasible (``b``)."""
+        metrics, report = self.paper_metrics(vectors)
+        total = np.zeros(len(vectors))
+        for objective in self.objectives:
+            if objective.metric in metrics:
+                total = total + objective.excess(metrics[objective.metric])
+        for name, need in report.resources.items():
+            total = total + np.maximum(need / report.limits[name] - 1, 0)
+        return total
+
+    def feasible(self, vectors: Vectors) -> NDArray[np.bool_]:
+        """Which of ``b x k`` vectors break no limit that can be known on paper and fit the device (``b``)."""
+        return np.asarray(self.violation(vectors) == 0)
+
+    def reasons(self, configuration: Configuration) -> tuple[str, ...]:
+        """Why a configuration is infeasible, a line for each broken limit; empty where it is feasible."""
+        metrics, report = self._measure_on_paper(Choices.of([configuration], self.workload.names))
+        broken = tuple(
+            f"{o.metric} {metrics[o.metric][0]:.4g} breaks the limit {o.limit:.4g}"
+            for o in self.objectives
+            if o.metric in metrics and o.limit is not None and o.excess(metrics[o.metric])[0] > 0
+        )
+        return broken + report.reasons((0,))

@@ -1,0 +1,194 @@
+"""SearchSpace: which choices each layer may take, and the integer vectors that searchers work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, Choice, Choices, Configuration
+from autocomp.errors import ConfigError
+
+Vectors = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One decision: a layer, what is decided, and the options from mildest to strongest."""
+
+    layer: str
+    name: str
+    options: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        if self.name not in KNOBS:
+            raise ConfigError(f"A knob is one of {', '.join(KNOBS)}, but layer '{self.layer}' has '{self.name}'.")
+        if not self.options or len(set(self.options)) != len(self.options):
+            raise ConfigError(f"A knob needs options that differ, but {self.layer}/{self.name} has {list(self.options)}.")
+        if self.name not in CATEGORIES:
+            if not all(isinstance(option, Real) for option in self.options):
+                raise ConfigError(f"The options of {self.layer}/{self.name} must be numbers, but are {list(self.options)}.")
+            mildest_first = sorted(self.options, reverse=self.name != "sparsity")
+            object.__setattr__(self, "options", tuple(mildest_first))
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The options of every knob of every layer.
+
+    A configuration is encoded as a vector of ``k`` option indices, one per knob; index 0 is the mildest option.
+    Everything that the space yields it contains.
+
+    Attributes:
+        layers: every layer that can be decided on, in execution order.
+        knobs: the decisions, in the order of the layers.
+
+    Raises:
+        ConfigError: if a knob names an unknown layer, stands twice, or an option is out of range.
+    """
+
+    layers: tuple[str, ...]
+    knobs: tuple[Knob, ...]
+
+    def __post_init__(self) -> None:
+        names = [(knob.layer, knob.name) for knob in self.knobs]
+        if len(set(names)) != len(names):
+            raise ConfigError("Each knob stands once in a search space; two rules gave the same layer the same knob.")
+        for knob in self.knobs:
+            if knob.layer not in self.layers:
+                raise ConfigError(f"A knob belongs to a layer of the network, but '{knob.layer}' is none.")
+        for layer in self.layers:
+            strongest = dict.fromkeys(self._options[layer], -1)
+            for name, options in self._options[layer].items():
+                # against the strongest others, so that every way to remove something meets something to remove
+                for i in range(len(options)):
+                    self._layer_choice(layer, strongest | {name: i})
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The knobs as ``layer/knob``, the keys of `Configuration.flatten`."""
+        return tuple(f"{knob.layer}/{knob.name}" for knob in self.knobs)
+
+    @cached_property
+    def cardinalities(self) -> Vectors:
+        """Options per knob, ``k``."""
+        return np.array([len(knob.options) for knob in self.knobs], np.int64)
+
+    @cached_property
+    def _options(self) -> Mapping[str, dict[str, tuple[Any, ...]]]:
+        table: dict[str, dict[str, tuple[Any, ...]]] = {layer: {} for layer in self.layers}
+        for knob in self.knobs:
+            table[knob.layer][knob.name] = knob.options
+        return table
+
+    @cached_property
+    def _columns(self) -> Mapping[str, tuple[int, ...]]:
+        """Which vector entries belong to a layer."""
+        return {layer: tuple(i for i, k in enumerate(self.knobs) if k.layer == layer) for layer in self.layers}
+
+    def _layer_choice(self, layer: str, indices: Mapping[str, int]) -> Choice:
+        picked = {name: self._options[layer][name][i] for name, i in indices.items()}
+        return Choice(**picked)
+
+    @cached_property
+    def _decoded(self) -> dict[tuple[str, tuple[int, ...]], Choice]:
+        """Choices that were decoded before; a search meets the same ones again and again."""
+        return {}
+
+    def decode(self, vector: Vectors) -> Configuration:
+        """The configuration of one vector (``k``)."""
+        entries = vector.tolist()
+        choices = {}
+        for layer, columns in self._columns.items():
+            indices = tuple(entries[i] for i in columns)
+            choice = self._decoded.get((layer, indices))
+            if choice is None:
+                choice = self._layer_choice(layer, {self.knobs[c].name: i for c, i in zip(columns, indices, strict=True)})
+                self._decoded[layer, indices] = choice
+            choices[layer] = choice
+        return Configuration(choices)
+
+    def encode(self, configurations: Sequence[Configuration]) -> Vectors:
+        """The canonical vectors of some configurations, ``b x k``.
+
+        Raises:
+            ConfigError: if a configuration is not in the space.
+        """
+        unknown = {layer for c in configurations for layer in c} - set(self.layers)
+        if unknown:
+            raise ConfigError(f"The space has no layer '{min(unknown)}'; it has {', '.join(self.layers)}.")
+        vectors = np.zeros((len(configurations), len(self.knobs)), np.int64)
+        for row, configuration in zip(vectors, configurations, strict=True):
+            for i, knob in enumerate(self.knobs):
+                choice = configuration.choice(knob.layer)
+                row[i] = self._index(knob, choice)
+            if self.decode(row) != configuration:
+                raise ConfigError("The configuration changes a knob that the space does not have; see `SearchSpace.names`.")
+        return vectors
+
+    @staticmethod
+    def _index(knob: Knob, choice: Choice) -> int:
+        switch = SWITCHES.get(knob.name)
+        if switch and getattr(choice, switch) == DEFAULTS[switch]:
+            return 0
+        value = getattr(choice, knob.name)
+        if value not in knob.options:
+            raise ConfigError(f"{knob.layer}/{knob.name} must be one of {list(knob.options)}, but is {value}.")
+        return knob.options.index(value)
+
+    def contains(self, configuration: Configuration) -> bool:
+        """Whether the space can yield this configuration."""
+        try:
+            self.encode([configuration])
+        except ConfigError:
+            return False
+        return True
+
+    @cached_property
+    def _dependent(self) -> tuple[tuple[int, int, int], ...]:
+        """(how-knob, switch knob, index at which the switch is off) of every pair in one layer."""
+        place = {(k.layer, k.name): i for i, k in enumerate(self.knobs)}
+        found = []
+        for (layer, name), how in place.items():
+            switch = place.get((layer, SWITCHES.get(name, "")))
+            if switch is not None and DEFAULTS[SWITCHES[name]] in self.knobs[switch].options:
+                found.append((how, switch, self.knobs[switch].options.index(DEFAULTS[SWITCHES[name]])))
+        return tuple(found)
+
+    def canonical(self, vectors: Vectors) -> Vectors:
+        """The same configurations with every knob that has no effect at index 0; equal networks get equal vectors."""
+        result = vectors.copy()
+        for how, switch, off in self._dependent:
+            result[..., how] = np.where(result[..., switch] == off, 0, result[..., how])
+        return result
+
+    def table(self, vectors: Vectors) -> Choices:
+        """The choices of many vectors, ``b x k`` in, ``b x l`` arrays out."""
+        codes = np.empty((len(vectors), len(self.layers), len(KNOBS)))
+        codes[:] = Choice().codes
+        place = {layer: i for i, layer in enumerate(self.layers)}
+        for i, knob in enumerate(self.knobs):
+            known = CATEGORIES.get(knob.name)
+            values = np.array([known.index(o) if known else o for o in knob.options], np.float64)
+            codes[:, place[knob.layer], KNOBS.index(knob.name)] = values[vectors[:, i]]
+        return Choices.from_codes(codes, self.layers)
+
+    def sample(self, generator: np.random.Generator, n: int) -> Vectors:
+        """Vectors drawn uniformly, ``n x k``, canonical."""
+        return self.canonical(generator.integers(0, self.cardinalities, (n, len(self.knobs))))
+
+    def neighbours(self, vector: Vectors, generator: np.random.Generator, n: int) -> Vectors:
+        """``n`` vectors that each differ from the given one in one random knob, ``n x k``, canonical; equal to it if no knob is free."""
+        result = np.repeat(vector[None], n, axis=0)
+        idle = [how for how, switch, off in self._dependent if vector[switch] == off]
+        free = np.setdiff1d(np.flatnonzero(self.cardinalities > 1), idle)
+        if free.size:
+            knob = generator.choice(free, n)
+            step = generator.integers(1, self.cardinalities[knob])
+            result[np.arange(n), knob] = (result[np.arange(n), knob] + step) % self.cardinalities[knob]
+        return self.canonical(result)
