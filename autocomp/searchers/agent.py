@@ -1,0 +1,218 @@
+"""The walk over the layers as a Markov decision process, and the actor-critic that learns it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autocomp.problem import Problem
+from autocomp.space import Vectors
+
+SUM_SHARE = 0.1  # of the plain weighted sum in the scalarisation, so that no goal is ever ignored
+SMOOTHING, SMOOTHING_LIMIT = 0.1, 0.25  # noise on target actions, half of TD3's because actions span [0, 1] and not [-1, 1]
+DELAY = 2  # critic updates for each one of the actor, as in TD3
+
+
+def regret(outcomes: Tensor, preferences: Tensor) -> Tensor:
+    """Augmented Chebyshev scalarisation, ``... x m`` twice to ``...``, less is better: its minima cover concave fronts too."""
+    weighted = outcomes * preferences
+    return weighted.max(-1).values + SUM_SHARE * weighted.sum(-1)
+
+
+class Walk:
+    """A configuration as a walk over the layers that have something to decide (``l``), one action each (``a`` values).
+
+    An action holds one value in [0, 1] for each kind of knob, the relative place among its options; kinds that the layer
+    does not have are 0. A state is AMC's: what the layer is, how much is decided, how much is left, the last action; and
+    the preference over the goals.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        space, workload = problem.space, problem.workload
+        self.cardinalities = space.cardinalities
+        free = [(i, knob) for i, knob in enumerate(space.knobs) if self.cardinalities[i] > 1]
+        kinds = sorted({knob.name for _, knob in free})
+        layers = [layer for layer in space.layers if any(knob.layer == layer for _, knob in free)]
+        self.columns = np.array([i for i, _ in free], np.int64)
+        self.places = (
+            np.array([layers.index(knob.layer) for _, knob in free], np.int64),
+            np.array([kinds.index(knob.name) for _, knob in free], np.int64),
+        )
+        mask = np.zeros((len(layers), max(len(kinds), 1)))  # a network of no output would warn
+        mask[self.places] = 1
+        rows = [workload.names.index(layer) for layer in layers]
+        macs = workload.macs[rows] / max(workload.macs.sum(), 1)
+        described = (
+            np.arange(len(layers)),
+            *(np.broadcast_to(getattr(workload, name), workload.shape)[rows] for name in ("op", "kernel_h", "stride", "groups")),
+            *(np.log2(np.broadcast_to(getattr(workload, name), workload.shape)[rows]) for name in ("in_channels", "out_channels")),
+            macs,
+            workload.weights[rows],
+            np.cumsum(macs[::-1])[::-1] - macs,  # left to decide after this layer
+        )
+        features = np.stack(described, axis=1).astype(np.float64)
+        low, span = (features.min(0), np.ptp(features, axis=0)) if len(layers) else (0.0, 1.0)
+        self.mask = torch.tensor(mask, dtype=torch.float32)
+        self.features = torch.tensor(np.hstack([(features - low) / np.where(span == 0, 1, span), mask]), dtype=torch.float32)
+        self.share = torch.tensor(macs, dtype=torch.float32)[:, None] * self.mask / self.mask.sum(1, keepdim=True)
+        self.length, self.kinds = mask.shape
+        self.width = self.features.shape[1] + 1 + self.kinds + len(problem.goals)
+
+    def actions(self, vectors: Vectors) -> Tensor:
+        """The walks that end in these vectors, ``b x k`` to ``b x l x a``."""
+        actions = np.zeros((len(vectors), self.length, self.kinds), np.float32)
+        actions[:, *self.places] = vectors[:, self.columns] / (self.cardinalities[self.columns] - 1)
+        return torch.from_numpy(actions)
+
+    def vectors(self, actions: Tensor) -> Vectors:
+        """Where walks end, ``b x l x a`` to ``b x k``."""
+        vectors = np.zeros((len(actions), len(self.cardinalities)), np.int64)
+        vectors[:, self.columns] = np.rint(actions.numpy()[:, *self.places] * (self.cardinalities[self.columns] - 1))
+        return vectors
+
+    def states(self, actions: Tensor, preferences: Tensor) -> Tensor:
+        """What the agent saw before each action, ``b x l x a`` and ``b x m`` to ``b x l x width``."""
+        last = F.pad(actions, (0, 0, 1, 0))[:, :-1]
+        reduced = F.pad((actions * self.share).sum(-1, keepdim=True).cumsum(1), (0, 0, 1, 0))[:, :-1]
+        lead = (len(actions), self.length, -1)
+        return torch.cat([self.features.expand(lead), reduced, last, preferences[:, None].expand(lead)], dim=-1)
+
+
+def _network(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class Agent:
+    """TD3 with a critic that predicts every goal, so that one trial teaches all preferences.
+
+    Args:
+        walk: the decision process.
+        goals: number of objectives (``m``).
+        seed: of the initial weights.
+        hidden: width of the networks.
+        rate: learning rate of Adam.
+        tau: share of the online networks that the targets take over at each update.
+        mix: share of the trial's real outcome in the critic's target, the rest is bootstrapped; a reward that comes only
+            at the end of a walk would need many sweeps to reach its first layer by bootstrapping alone.
+        batch: decisions per gradient step.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        goals: int,
+        *,
+        seed: int,
+        hidden: int = 64,
+        rate: float = 2e-3,
+        tau: float = 0.02,
+        mix: float = 0.5,
+        batch: int = 128,
+    ) -> None:
+        self.walk, self.tau, self.mix, self.batch = walk, tau, mix, batch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.actor = _network(walk.width, walk.kinds, hidden)
+            self.critics = nn.ModuleList([_network(walk.width + walk.kinds, goals, hidden) for _ in range(2)])
+        self.online = nn.ModuleDict({"actor": self.actor, "critics": self.critics})
+        self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.actor_adam = torch.optim.Adam(self.actor.parameters(), rate, fused=True)
+        self.critic_adam = torch.optim.Adam(self.critics.parameters(), rate, fused=True)
+        self.actions = torch.zeros(0, walk.length, walk.kinds)
+        self.outcomes = torch.zeros(0, goals)
+        self.updates = 0
+
+    def remember(self, vector: Vectors, outcome: NDArray[np.float64]) -> None:
+        """Add one told trial (``k`` and ``m``) to the replay buffer."""
+        self.actions = torch.cat([self.actions, self.walk.actions(vector[None])])
+        self.outcomes = torch.cat([self.outcomes, torch.tensor(outcome[None], dtype=torch.float32)])
+
+    @torch.no_grad()
+    def propose(self, preferences: Tensor, noise: float, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """One noisy walk for each preference, ``b x m``; the actions and the outcomes that the critics expect, ``b x m``."""
+        actions = torch.zeros(len(preferences), self.walk.length, self.walk.kinds)
+        for layer in range(self.walk.length):
+            states = self.walk.states(actions, preferences)[:, layer]
+            actions[:, layer] = _truncated_normal(self._act(self.actor, states, layer), noise, generator) * self.walk.mask[layer]
+        return actions, self._judge(self.critics, states, actions[:, -1])
+
+    def improve(self, generator: np.random.Generator) -> None:
+        """One gradient step of the critics, every `DELAY` steps one of the actor, on replayed decisions.
+
+        The preferences are drawn anew: what a trial would have been worth to someone else is known (hindsight).
+        """
+        episode = torch.from_numpy(generator.integers(len(self.actions), size=self.batch))
+        layer = torch.from_numpy(generator.integers(self.walk.length, size=self.batch))
+        preferences = draw_preferences(generator, self.batch, self.outcomes.shape[1])
+        walked = self.walk.states(self.actions[episode], preferences)
+        rows = torch.arange(self.batch)
+        states, actions, outcomes = walked[rows, layer], self.actions[episode, layer], self.outcomes[episode]
+
+        following = (layer + 1).clamp(max=self.walk.length - 1)
+        target = self._target(walked[rows, following], following, generator)
+        target = torch.where((layer == following)[:, None], outcomes, self.mix * outcomes + (1 - self.mix) * target)
+        pairs = torch.cat([states, actions], dim=1)
+        _step(self.critic_adam, sum((F.mse_loss(critic(pairs), target) for critic in self.critics), torch.zeros(())))
+
+        self.updates += 1
+        if self.updates % DELAY == 0:
+            expected = self.critics[0](torch.cat([states, self._act(self.actor, states, layer)], dim=1))
+            _step(self.actor_adam, regret(expected, preferences).mean())
+            for target_weight, weight in zip(self.target.parameters(), self.online.parameters(), strict=True):
+                target_weight.lerp_(weight.detach(), self.tau)
+
+    @torch.no_grad()
+    def _target(self, states: Tensor, layer: Tensor, generator: np.random.Generator) -> Tensor:
+        """The outcome that the target networks expect from the next decision on, with TD3's smoothing."""
+        actions = self._act(self.target["actor"], states, layer)
+        noise = torch.from_numpy(generator.normal(0, SMOOTHING, actions.shape).astype(np.float32))
+        actions = (actions + noise.clamp(-SMOOTHING_LIMIT, SMOOTHING_LIMIT)).clamp(0, 1) * self.walk.mask[layer]
+        return self._judge(self.target["critics"], states, actions)
+
+    def _act(self, actor: nn.Module, states: Tensor, layer: Tensor | int) -> Tensor:
+        action: Tensor = torch.sigmoid(actor(states)) * self.walk.mask[layer]
+        return action
+
+    @staticmethod
+    def _judge(critics: nn.Module, states: Tensor, actions: Tensor) -> Tensor:
+        """What the more pessimistic of the twin critics expects, goal by goal."""
+        pairs = torch.cat([states, actions], dim=1)
+        first, second = (critic(pairs) for critic in critics.children())
+        return torch.maximum(first, second)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot that later steps do not touch."""
+        parts = {name: getattr(self, name).state_dict() for name in ("online", "target", "actor_adam", "critic_adam")}
+        return copy.deepcopy(parts) | {"actions": self.actions, "outcomes": self.outcomes, "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        for name in ("online", "target", "actor_adam", "critic_adam"):
+            getattr(self, name).load_state_dict(copy.deepcopy(state[name]))
+        self.actions, self.outcomes, self.updates = state["actions"], state["outcomes"], state["updates"]
+
+
+def draw_preferences(generator: np.random.Generator, n: int, goals: int) -> Tensor:
+    """Weights of the goals, evenly over all that sum to 1, ``n x m``."""
+    return torch.from_numpy(generator.dirichlet(np.ones(goals), n).astype(np.float32))
+
+
+def _truncated_normal(mean: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:
+    """Draws from the normal distribution cut to [0, 1], as in AMC, by its inverse."""
+    low, high = torch.special.ndtr(-mean / deviation), torch.special.ndtr((1 - mean) / deviation)
+    uniform = torch.from_numpy(generator.random(mean.shape).astype(np.float32))
+    deviations: Tensor = torch.special.ndtri(low + uniform * (high - low))
+    return (mean + deviation * deviations).clamp(0, 1)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
