@@ -1,0 +1,9 @@
+"""`python -m autocomp.cli`."""
+
+from __future__ import annotations
+
+import sys
+
+from autocomp.cli import main
+
+sys.exit(main())

@@ -1,0 +1,100 @@
+"""Settings: what a configuration must look like; the one place where types and ranges are checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from autocomp.best import BestRule
+from autocomp.distill import FineTuning
+from autocomp.errors import ConfigError
+from autocomp.objective import Objective
+from autocomp.tracking import Tracking
+
+
+def require(met: bool, name: str, rule: str, value: object) -> None:
+    """Raise a `ConfigError` unless the rule is met."""
+    if not met:
+        raise ConfigError(f"`{name}` must be {rule}, but is {value}.")
+
+
+@dataclass
+class ObjectiveSettings:
+    """One objective without its name; see `autocomp.objective.Objective`."""
+
+    direction: str = "min"
+    limit: float | None = None
+    optimised: bool = True
+
+
+@dataclass
+class EarlyStopping:
+    """When a trial is stopped because its peers do better."""
+
+    enabled: bool
+    eta: int
+    rungs: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        require(self.eta >= 2, "early_stopping.eta", "at least 2", self.eta)
+
+
+@dataclass
+class Cluster:
+    """Where trials run."""
+
+    address: str | None
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+    def __post_init__(self) -> None:
+        require(self.cpus_per_trial > 0, "cluster.cpus_per_trial", "positive", self.cpus_per_trial)
+        require(self.gpus_per_trial >= 0, "cluster.gpus_per_trial", "at least 0", self.gpus_per_trial)
+
+
+@dataclass
+class Space:
+    """Which choices each layer may take."""
+
+    name: str
+    rules: list[dict[str, Any]]
+
+
+@dataclass
+class Settings:
+    """A whole configuration; keys are explained in search_spaces/config.yaml."""
+
+    task: dict[str, Any] = MISSING
+    hw: dict[str, Any] = MISSING
+    searcher: dict[str, Any] = MISSING
+    space: Space = MISSING
+    finetune: FineTuning = field(default_factory=FineTuning)
+    tracking: Tracking = field(default_factory=Tracking)
+    cluster: Cluster = MISSING
+    early_stopping: EarlyStopping = MISSING
+    objectives: dict[str, ObjectiveSettings] = MISSING
+    best: BestRule = field(default_factory=BestRule)
+    seed: int = MISSING
+    trials: int = MISSING
+    name: str | None = None
+    workers: int | None = None
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "at least 0", self.seed)
+        require(self.trials >= 1, "trials", "at least 1", self.trials)
+        require(self.workers is None or self.workers >= 1, "workers", "at least 1, or null for all", self.workers)
+        for part in ("task", "hw", "searcher"):
+            require("_target_" in getattr(self, part), part, "a mapping with a `_target_`", dict(getattr(self, part)))
+        goals = [Objective(name, **asdict(goal)) for name, goal in self.objectives.items()]
+        require(any(goal.optimised for goal in goals), "objectives", "optimised in at least one metric", [goal.metric for goal in goals])
+
+
+def schema() -> DictConfig:
+    """`Settings` as a typed, empty configuration that others can be merged into."""
+    typed: DictConfig = OmegaConf.structured(Settings)
+    for part in ("finetune", "tracking", "best"):
+        OmegaConf.set_readonly(typed[part], False)  # because their classes are frozen
+    return typed

@@ -1,0 +1,137 @@
+"""The verbs and their options; each hands over to the module that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import autocomp
+
+app = typer.Typer(
+    help="Make trained networks small and fast for one given piece of hardware.",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help loads in a fraction of the time
+    pretty_exceptions_enable=False,
+)
+hw = typer.Typer(help="Look at hardware models and ask them for prices.")
+models = typer.Typer(help="Look at registered models.")
+app.add_typer(hw, name="hw")
+app.add_typer(models, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ConfigDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with configuration files of your own.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Uri = Annotated[str, typer.Option(help="MLflow tracking address.")]
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"autocomp {autocomp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Make trained networks small and fast for one given piece of hardware."""
+
+
+@app.command()
+def search(
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting of the configuration.")] = None,
+    hw: Annotated[str | None, typer.Option(help="Hardware or device to design for; see `autocomp hw list`.")] = None,
+    task: Annotated[str | None, typer.Option(help="Data and teacher network: digits, mnist, cifar10, classification, ...")] = None,
+    searcher: Annotated[str | None, typer.Option(help="Who proposes: annealing, rl, nsga2, random, ...")] = None,
+    space: Annotated[str | None, typer.Option(help="What may be done to the layers: default, bits, prune, ...")] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder.")] = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search the compression of a network that suits a piece of hardware."""
+    from autocomp.cli.running import start
+
+    named = {"hw": hw, "task": task, "searcher": searcher, "space": space, "trials": trials, "workers": workers, "seed": seed, "out": out}
+    start({key: value for key, value in named.items() if value is not None}, settings or [], config_dir=config_dir, quiet=quiet)
+
+
+@app.command()
+def resume(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")], quiet: Quiet = False) -> None:
+    """Continue a run that was stopped; finished trials are kept."""
+    from autocomp.cli.running import go_on
+
+    go_on(folder, quiet=quiet)
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")], json: Json = False) -> None:
+    """Print the result of a finished run."""
+    from autocomp.cli.results import show_run
+
+    show_run(folder, as_json=json)
+
+
+@app.command()
+def pull(
+    reference: Annotated[str, typer.Argument(metavar="NAME[@ALIAS]", help="A registered model; @best if nothing else is said.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")],
+    uri: Uri = DEFAULT_URI,
+) -> None:
+    """Fetch the files of a registered model."""
+    from autocomp.cli.results import pull_model
+
+    pull_model(reference, uri=uri, out=out)
+
+
+@app.command()
+def evaluate(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a pulled model.")], json: Json = False) -> None:
+    """Measure a pulled model on its task's test data and compare with what was reported."""
+    from autocomp.cli.results import evaluate_model
+
+    evaluate_model(folder, as_json=json)
+
+
+@models.command("list")
+def models_list(uri: Uri = DEFAULT_URI, json: Json = False) -> None:
+    """List registered models with their versions and aliases."""
+    from autocomp.cli.results import list_registered
+
+    list_registered(uri, as_json=json)
+
+
+@hw.command("list")
+def hw_list(config_dir: ConfigDir = None, json: Json = False) -> None:
+    """List every name that --hw takes."""
+    from autocomp.cli.hardware import list_hardware
+
+    list_hardware(config_dir, as_json=json)
+
+
+@hw.command("show")
+def hw_show(name: Annotated[str, typer.Argument(metavar="NAME")], config_dir: ConfigDir = None) -> None:
+    """Print the figures that a hardware model rests on, with their sources."""
+    from autocomp.cli.hardware import show_hardware
+
+    show_hardware(name, config_dir)
+
+
+@hw.command("score")
+def hw_score(
+    name: Annotated[str, typer.Option("--hw", metavar="NAME", help="Hardware or device; see `autocomp hw list`.")] = "fpga",
+    model: Annotated[str, typer.Option(metavar="NAME", help="Reference network.")] = "resnet20",
+    weight_bits: Annotated[int, typer.Option(help="Bits of every weight.")] = 8,
+    activation_bits: Annotated[int, typer.Option(help="Bits of every activation.")] = 8,
+    config_dir: ConfigDir = None,
+    json: Json = False,
+) -> None:
+    """Price a reference network layer by layer."""
+    from autocomp.cli.hardware import score_model
+
+    score_model(name, model, bits=(weight_bits, activation_bits), config_dir=config_dir, as_json=json)

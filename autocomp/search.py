@@ -1,0 +1,241 @@
+"""A whole run as a library call: pose the problem, search, polish the front, keep what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import autocomp
+from autocomp.best import BestRule
+from autocomp.errors import UnreachableLimitError
+from autocomp.evaluate import Evaluator
+from autocomp.files import new_file, new_folder
+from autocomp.outcome import FrontMember, Outcome
+from autocomp.pareto import ParetoFront
+from autocomp.polish import Polished, Polisher
+from autocomp.pose import pose
+from autocomp.progress import Progress
+from autocomp.results import CONFIG, TRIALS, summarise, write_results
+from autocomp.rungs import Rungs
+from autocomp.searchers import RandomSearcher, Searcher, find_feasible
+from autocomp.session import Session
+from autocomp.tables import trial_table, write_table
+from autocomp.tasks.base import Task
+from autocomp.tasks.images import accuracy
+from autocomp.tracking import Tracker, Tracking
+from autocomp.trial import Trial
+from autocomp.tune import Cluster, run_trials, spread
+from hwmodels import HardwareModel
+
+MODELS = "models"
+
+
+def search(
+    config: Mapping[str, Any],
+    *,
+    task: Task,
+    hardware: HardwareModel,
+    searcher: Callable[..., Searcher],
+    out: Path,
+    progress: Progress,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run a search from its configuration to registered models.
+
+    Args:
+        config: the resolved settings, as in search_spaces/config.yaml.
+        task: data and teacher.
+        hardware: the price list.
+        searcher: makes the searcher from ``problem``, ``seed`` and ``trials``.
+        out: the run folder.
+        progress: is told what is going on.
+        resume: take up the run that is in the folder.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        UnreachableLimitError: if no configuration meets the limits, on paper or as measured.
+        UsageError: if something that the settings name cannot be used.
+        KeyboardInterrupt: after everything that finished was saved.
+    """
+    start = time.perf_counter()
+    evaluator = pose(config, task=task, hardware=hardware, progress=progress)
+    find_feasible(evaluator.problem, np.random.default_rng(config["seed"]), 1)
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        with new_file(out / CONFIG) as part:
+            part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    run = _Run(config, task, hardware, evaluator, out, progress)
+    session = run.session(searcher)
+    if resume:
+        session.restore()
+    status = "FAILED"
+    try:
+        run.tracker.open(config, {"task": task.name, "hw": hardware.name})
+        for trial in session.ended:  # of an earlier part; what is written already stays as it is
+            run.tracker.log_trial(trial)
+        polished = run.carry_out(session)
+        summary = run.keep(session, polished, start)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        progress.end()
+        if status != "FINISHED":
+            on_front = {trial.id for trial in session.front.trials}
+            write_table(trial_table(session.ended, evaluator.problem.space, on_front), out / TRIALS)
+        run.tracker.close(status)  # type: ignore[arg-type]
+    return summary
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all parts of one run share."""
+
+    config: Mapping[str, Any]
+    task: Task
+    hardware: HardwareModel
+    evaluator: Evaluator
+    out: Path
+    progress: Progress
+
+    @cached_property
+    def name(self) -> str:
+        """Of the registered model."""
+        return self.config["name"] or f"{self.task.name}-{self.hardware.name}"
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Where the trials run."""
+        return Cluster(**self.config["cluster"], workers=self.config["workers"])
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """Where they are written down."""
+        return Tracker(Tracking(**self.config["tracking"]), model=self.name, folder=self.out, warn=self.progress.note)
+
+    @cached_property
+    def teacher(self) -> dict[str, float]:
+        """The teacher's metrics, measured on test data, too; not to be asked for before the trials are over."""
+        test_accuracy = accuracy(self.evaluator.network, self.task.test(), mean=self.task.mean, std=self.task.std)
+        return {**self.evaluator.problem.baseline, "test_accuracy": test_accuracy}
+
+    def session(self, searcher: Callable[..., Searcher]) -> Session:
+        """The trials of this run."""
+        problem, seed, total = self.evaluator.problem, self.config["seed"], self.config["trials"]
+        return Session(
+            problem,
+            searcher(problem=problem, seed=seed, trials=total),
+            fallback=RandomSearcher(problem, seed=seed, trials=total),
+            folder=self.out,
+            total=total,
+            seed=seed,
+            progress=self.progress,
+            on_end=self.tracker.log_trial,
+        )
+
+    def carry_out(self, session: Session) -> dict[int, Polished]:
+        """Run the trials and polish the front; what became of each of its members, by trial."""
+        self.progress.stage("starting the workers")
+        with self.cluster.connected() as workers:
+            self.progress.begin(session.total, len(session.ended))
+            run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self._rungs())
+            self.progress.end()
+            finalists = session.finalists(self.evaluator.finetune.polish_members)
+            if not finalists:
+                raise UnreachableLimitError(_closest(session))
+            self.progress.stage(f"polishing {len(finalists)} of the best trials and measuring them on test data")
+            return self._polish(finalists)
+
+    def _rungs(self) -> Rungs | None:
+        settings, epochs = self.config["early_stopping"], self.evaluator.finetune.epochs
+        if not settings["enabled"] or epochs == 0:
+            return None
+        eta = settings["eta"]
+        levels = settings["rungs"] or [eta**i for i in range(32) if eta**i < epochs]
+        return Rungs(self.evaluator.problem.objectives, eta=eta, levels=tuple(float(level) for level in levels))
+
+    def _polish(self, finalists: Sequence[Trial]) -> dict[int, Polished]:
+        polisher = Polisher(self.evaluator, self.task.test(), self._record())
+        found = {}
+        for trial, result in spread(polisher, finalists, cluster=self.cluster):
+            if isinstance(result, Exception):
+                self.progress.note(f"trial {trial.id} left the front, because its polish failed: {result}")
+            else:
+                found[trial.id] = result
+        return found
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": autocomp.__version__,
+            "task": self.task.name,
+            "hw": self.hardware.name,
+            "input_shape": list(self.task.input_shape),
+            "mean": list(self.task.mean),
+            "std": list(self.task.std),
+            "teacher": dict(self.teacher),
+            "data": self.task.describe(),
+            "threads": self.cluster.threads,
+            "config": dict(self.config),
+        }
+
+    def keep(self, session: Session, polished: Mapping[int, Polished], start: float) -> dict[str, Any]:
+        """Write files and models; returns the summary."""
+        problem = self.evaluator.problem
+        front = self._front(session, polished)
+        choice = BestRule(**self.config["best"]).choose([m.metrics for m in front], problem.baseline, problem.goals) if front else None
+        outcome = Outcome(
+            name=self.name,
+            trials=session.ended,
+            front=front,
+            best=front[choice].trial.id if choice is not None else None,
+            baseline=self.teacher,
+            reference=problem.reference_point,
+            objectives=problem.objectives,
+            config=self.config,
+        )
+        passes = sum(t.image_passes for t in session.ended) + sum(p.image_passes for p in polished.values())
+        summary = summarise(outcome, image_passes=passes, wall_s=time.perf_counter() - start)
+        files = write_results(outcome, summary, problem.space, self.out)
+        if outcome.best is None:
+            raise UnreachableLimitError(_closest(session))
+        self.tracker.log_front(front, outcome.best, files)
+        return summary
+
+    def _front(self, session: Session, polished: Mapping[int, Polished]) -> list[FrontMember]:
+        """The polished members that still do not dominate each other, the most accurate first."""
+        retrained = [replace(session.trials[i], metrics=p.metrics, fidelity=p.fidelity) for i, p in polished.items()]
+        front = ParetoFront(self.evaluator.problem.objectives, retrained)
+        members = []
+        for trial in sorted(front.trials, key=lambda t: -t.metrics["accuracy"]):
+            folder = self.out / MODELS / f"trial-{trial.id:04d}"
+            if not folder.exists():
+                with new_folder(folder) as part:
+                    for name, content in polished[trial.id].files.items():
+                        (part / name).write_bytes(content)
+            members.append(FrontMember(trial, trial.metrics, folder))
+        return members
+
+
+def _closest(session: Session) -> str:
+    """Which measured limit no trial met, and the closest value that was seen."""
+    complete = [trial for trial in session.ended if trial.metrics]
+    if not complete:
+        reasons = sorted({trial.reason for trial in session.ended if trial.reason})
+        return f"No trial could be measured: {'; '.join(reasons) or 'none was run'}."
+    unmet = [o for o in session.problem.objectives if o.limit is not None and not any(o.is_met(t.metrics) for t in complete)]
+    if not unmet:
+        return "No complete trial meets all limits at once; loosen one of them or run more trials."
+    objective = unmet[0]
+    closest = min((t.metrics[objective.metric] for t in complete), key=lambda v: float(objective.excess(v)))
+    return f"No trial meets the limit {objective.metric} {objective.limit:g}; the closest had {closest:.4g}. Loosen it or run more trials."

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from autocomp.choice import Configuration
+from autocomp.cli.progress import watching
+from autocomp.objective import Objective
+from autocomp.pareto import ParetoFront
+from autocomp.trial import Status, Trial
+
+OBJECTIVES = (Objective("accuracy", "max"), Objective("latency_s"))
+
+
+def trial(number: int, accuracy: float, latency: float) -> Trial:
+    return Trial(number, Configuration({}), Status.COMPLETE, {"accuracy": accuracy, "latency_s": latency})
+
+
+def play(console: Console, *, quiet: bool = False) -> None:
+    """A short run: one trial from before, one that is complete, one that failed."""
+    front = ParetoFront(OBJECTIVES, [trial(0, 0.9, 1e-5)])
+    with watching(console, quiet=quiet) as progress:
+        progress.stage("training the teacher")
+        progress.begin(3, 1)
+        done = trial(1, 0.95, 2e-5)
+        progress.started(done)
+        front.add(done)
+        progress.finished(done, front)
+        progress.finished(Trial(2, Configuration({}), Status.FAILED, reason="out of\nmemory"), front)
+        progress.note("MLflow [away] is not there")
+        progress.end()
+
+
+def test_without_a_terminal_every_event_is_one_plain_line() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    play(console)
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "training the teacher",
+        "3 trials, 1 of them finished before",
+        "[2/3] trial 1 complete: accuracy 95.00 %, latency 20.0 µs; front 2",
+        "[3/3] trial 2 failed: out of memory; front 2",
+        "warning: MLflow [away] is not there",
+    ]
+
+
+def test_quiet_says_only_what_must_not_be_missed() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    play(console, quiet=True)
+    assert console.file.getvalue() == "warning: MLflow [away] is not there\n"  # type: ignore[attr-defined]
+
+
+def test_a_terminal_shows_the_bar_and_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    play(console)
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "3/3" in drawn
+    assert "front: 2 trials" in drawn
+    assert "95.00 %" in drawn
+    assert "warning: MLflow [away] is not there" in drawn

@@ -1,0 +1,172 @@
+"""One trial from start to end, with the real digits, their teacher and a published device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autocomp.channels import channel_map, normalize
+from autocomp.choice import Choice, Configuration
+from autocomp.compression import compress, default_methods
+from autocomp.distill import FineTuning
+from autocomp.evaluate import Evaluator, Measurement
+from autocomp.objective import PAPER_METRICS
+from autocomp.problem import Problem
+from autocomp.space import SearchSpace
+from autocomp.tasks import DigitsTask, evaluate
+from autocomp.tracing import trace
+from hwmodels import load_device
+
+
+@pytest.fixture(scope="module")
+def evaluator(digits: DigitsTask) -> Evaluator:
+    network = normalize(digits.teacher(), digits.input_shape)
+    assert network is not None
+    workload = trace(network, digits.input_shape)
+    methods = default_methods(channel_map(network, digits.input_shape))
+    problem = Problem(workload, SearchSpace(workload.names, ()), methods, load_device("zcu102"), (), {})
+    return Evaluator(problem, network, digits.train(), digits.validation(), digits.mean, digits.std, FineTuning())
+
+
+def fresh(evaluator: Evaluator, **finetune: Any) -> Evaluator:
+    """The same evaluator as a worker gets it, with nothing remembered."""
+    return replace(evaluator, finetune=replace(evaluator.finetune, **finetune))
+
+
+def every_layer(evaluator: Evaluator, **knobs: Any) -> Configuration:
+    return Configuration(dict.fromkeys(evaluator.problem.workload.names, Choice(**knobs)))
+
+
+def pruned(evaluator: Evaluator, sparsity: float) -> Configuration:
+    method = evaluator.problem.methods[0]
+    led = method.supported(evaluator.problem.workload)["pattern", "filter"]
+    names = np.array(evaluator.problem.workload.names)[led].tolist()
+    return Configuration(dict.fromkeys(names, Choice(sparsity=sparsity, pattern="filter")))
+
+
+def measurements(evaluator: Evaluator, configuration: Configuration, *, seed: int = 0, epochs: int | None = None) -> list[Measurement]:
+    return [measurement for _, measurement in evaluator.run(configuration, seed=seed, epochs=epochs)]
+
+
+@pytest.fixture(scope="module")
+def four_bits(evaluator: Evaluator) -> list[Measurement]:
+    return measurements(fresh(evaluator), every_layer(evaluator, weight_bits=4, activation_bits=4), epochs=2)
+
+
+def test_four_bits_everywhere_cost_at_most_two_points_after_two_epochs(evaluator: Evaluator, four_bits: list[Measurement]) -> None:
+    teacher, _ = evaluate(evaluator.network, evaluator.validation, mean=evaluator.mean, std=evaluator.std)
+    assert four_bits[-1].metrics["accuracy"] >= teacher - 0.02
+
+
+def test_three_bits_everywhere_can_still_be_trained(evaluator: Evaluator) -> None:
+    found = measurements(evaluator, every_layer(evaluator, weight_bits=3, activation_bits=3), epochs=2)
+    assert found[-1].metrics["accuracy"] >= 0.95
+
+
+def test_two_bits_are_hurt_by_rounding_and_repaired_by_training(evaluator: Evaluator) -> None:
+    found = measurements(evaluator, every_layer(evaluator, weight_bits=2, activation_bits=2), epochs=2)
+    assert found[0].metrics["accuracy"] < 0.9 < found[-1].metrics["accuracy"]
+    assert found[-1].metrics["loss"] < found[0].metrics["loss"] / 2
+
+
+def test_a_trial_is_measured_after_calibration_and_after_each_epoch(evaluator: Evaluator, four_bits: list[Measurement]) -> None:
+    assert [m.fidelity for m in four_bits] == [0, 1, 2]
+    assert [m.is_last for m in four_bits] == [False, False, True]
+    assert all(set(m.metrics) == {"accuracy", "loss", *PAPER_METRICS} for m in four_bits)
+    durations = [m.duration_s for m in four_bits]
+    assert durations == sorted(durations)
+    price = evaluator.problem.metrics_of(every_layer(evaluator, weight_bits=4, activation_bits=4))
+    assert all(price.items() <= m.metrics.items() for m in four_bits)
+
+
+def test_without_epochs_the_only_measurement_is_the_last(evaluator: Evaluator) -> None:
+    (only,) = measurements(evaluator, Configuration({}), epochs=0)
+    assert only.fidelity == 0
+    assert only.is_last
+
+
+def test_the_epochs_of_a_trial_are_those_of_the_settings(evaluator: Evaluator) -> None:
+    settings = fresh(evaluator, epochs=1, images_per_epoch=64)
+    assert [m.fidelity for m in measurements(settings, Configuration({}))] == [0, 1]
+
+
+def test_image_passes_count_every_image_once_forward_and_three_times_in_training(evaluator: Evaluator) -> None:
+    worker = fresh(evaluator, images_per_epoch=256, calibration_images=300)
+    found = measurements(worker, every_layer(evaluator, activation_bits=4), epochs=1)
+    # batch norm and steps on 128 images each, batch norm on 300, and 397 for validation
+    assert found[0].image_passes == 128 + 128 + 300 + 397
+    # an epoch of 256 images, the teacher's answers to them, and validation again
+    assert found[1].image_passes == found[0].image_passes + 3 * 256 + 256 + 397
+    # the same images once more, with the teacher's answers at hand
+    again = measurements(worker, every_layer(evaluator, activation_bits=4), epochs=1)
+    assert again[1].image_passes == found[1].image_passes - 256
+
+
+def test_the_same_seed_gives_the_same_figures_whatever_else_runs_and_another_seed_others(evaluator: Evaluator) -> None:
+    configuration = pruned(evaluator, 0.5)
+
+    def figures(seed: int) -> list[tuple[float, float]]:
+        found = []
+        for _, measurement in fresh(evaluator, images_per_epoch=256).run(configuration, seed=seed, epochs=2):
+            found.append((measurement.metrics["accuracy"], measurement.metrics["loss"]))
+            torch.rand(3)  # someone else in this process draws numbers
+        return found
+
+    first = figures(1)
+    torch.manual_seed(99)
+    assert figures(1) == first
+    assert figures(2) != first
+
+
+def test_dropout_draws_the_same_numbers_whatever_else_runs(evaluator: Evaluator) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10)).eval()
+    workload = trace(network, (1, 8, 8))
+    problem = replace(evaluator.problem, workload=workload, space=SearchSpace(workload.names, ()), methods=default_methods(None))
+    dropping = replace(evaluator, problem=problem, network=network)
+
+    def losses(others: int) -> list[float]:
+        found = []
+        for _, measurement in dropping.run(Configuration({}), seed=0, epochs=2):
+            found.append(measurement.metrics["loss"])
+            torch.rand(others)
+        return found
+
+    assert losses(0) == losses(5)
+
+
+def test_a_trial_leaves_the_global_generator_and_the_teacher_alone(evaluator: Evaluator) -> None:
+    state = torch.get_rng_state()
+    weights = {name: value.clone() for name, value in evaluator.network.state_dict().items()}
+    modes = [module.training for module in evaluator.network.modules()]
+    configuration = Configuration({**pruned(evaluator, 0.5), "linear": Choice(weight_bits=3, activation_bits=3)})
+    measurements(fresh(evaluator, images_per_epoch=128), configuration, epochs=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(weights[name], value) for name, value in evaluator.network.state_dict().items())
+    assert [module.training for module in evaluator.network.modules()] == modes
+
+
+def test_what_is_yielded_is_the_network_that_was_measured(evaluator: Evaluator) -> None:
+    for network, measurement in fresh(evaluator, images_per_epoch=128).run(pruned(evaluator, 0.25), seed=0, epochs=1):
+        assert isinstance(network, nn.Module)
+        accuracy, loss = evaluate(network, evaluator.validation, mean=evaluator.mean, std=evaluator.std)
+        assert (accuracy, loss) == (measurement.metrics["accuracy"], measurement.metrics["loss"])
+
+
+def test_images_may_be_read_only(evaluator: Evaluator) -> None:
+    train = evaluator.train.subset(np.arange(200))  # a copy
+    train.images.flags.writeable = train.labels.flags.writeable = False
+    assert len(measurements(replace(evaluator, train=train), Configuration({}), epochs=1)) == 2
+
+
+@pytest.mark.parametrize("sparsity", [0.25, 0.5])
+def test_calibration_repairs_part_of_what_pruning_breaks(evaluator: Evaluator, sparsity: float) -> None:
+    configuration = pruned(evaluator, sparsity)
+    raw = compress(evaluator.network, configuration, evaluator.problem.methods)
+    before, _ = evaluate(raw, evaluator.validation, mean=evaluator.mean, std=evaluator.std)
+    (calibrated,) = measurements(evaluator, configuration, epochs=0)
+    assert calibrated.metrics["accuracy"] > before + 0.05

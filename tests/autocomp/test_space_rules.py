@@ -1,0 +1,170 @@
+"""From the rules of a space file to a search space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autocomp.channels import channel_map, normalize
+from autocomp.choice import Choice, Configuration
+from autocomp.compression import Method, default_methods
+from autocomp.errors import ConfigError, UnknownNameError
+from autocomp.space import SearchSpace
+from autocomp.space_rules import build_space
+from autocomp.tracing import trace
+from hwmodels import Workload
+
+from .compression.networks import SHAPE, built
+
+# stem, a1 and c1 lead families of filters; a2, b2 and c2 add to others; the linear layer's outputs are the answer
+NETWORK = "option_b"
+
+
+def posed(name: str = NETWORK) -> tuple[Workload, tuple[Method, ...]]:
+    graph = normalize(built(name), SHAPE)
+    assert graph is not None
+    return trace(graph, SHAPE), default_methods(channel_map(graph, SHAPE))
+
+
+WORKLOAD, METHODS = posed()
+
+
+def space(*rules: dict[str, Any]) -> SearchSpace:
+    return build_space(rules, WORKLOAD, METHODS)
+
+
+def options(found: SearchSpace, layer: str) -> dict[str, tuple[Any, ...]]:
+    return {knob.name: knob.options for knob in found.knobs if knob.layer == layer}
+
+
+def test_without_rules_nothing_may_be_done() -> None:
+    assert space().knobs == ()
+    assert space().layers == WORKLOAD.names
+
+
+def test_a_rule_speaks_of_every_layer_unless_it_says_otherwise() -> None:
+    found = space({"weight_bits": [4, 8]})
+    assert [knob.layer for knob in found.knobs if knob.name == "weight_bits"] == list(WORKLOAD.names)
+
+
+def test_a_switch_comes_with_every_way_that_the_layer_can_take() -> None:
+    found = space({"sparsity": [0, 0.5], "rank": [1.0, 0.5], "activation_bits": [8]})
+    assert options(found, "a1") == {
+        "sparsity": (0, 0.5),
+        "pattern": ("fine", "filter"),
+        "rank": (1.0, 0.5),
+        "factorization": ("svd_out",),
+        "activation_bits": (8,),
+        "activation_quantizer": ("uniform",),
+    }
+    assert options(found, "linear")["factorization"] == ("svd",)
+
+
+def test_layers_that_only_follow_and_the_last_one_have_no_filters_to_remove() -> None:
+    found = space({"sparsity": [0, 0.5], "pattern": ["filter", "fine"]})
+    ways = {layer: options(found, layer)["pattern"] for layer in WORKLOAD.names}
+    both, fine = ("filter", "fine"), ("fine",)
+    leads = {"stem", "a1", "shortcut.0", "b1", "c1"}
+    assert ways == {layer: both if layer in leads else fine for layer in WORKLOAD.names}
+    only = space({"sparsity": [0, 0.5], "pattern": ["filter"]})
+    assert {knob.layer for knob in only.knobs} == leads
+
+
+def test_a_depthwise_kernel_has_no_rank_to_lower() -> None:
+    workload, methods = posed("depthwise")
+    found = build_space([{"rank": [1.0, 0.5]}], workload, methods)
+    assert {knob.layer for knob in found.knobs} == {"stem", "expand", "project", "head"}
+
+
+def test_without_a_channel_map_no_filter_is_offered() -> None:
+    found = build_space([{"sparsity": [0, 0.5]}], WORKLOAD, default_methods(None))
+    assert {knob.options for knob in found.knobs if knob.name == "pattern"} == {("fine",)}
+
+
+def test_a_pattern_selects_layers_by_name_and_ops_by_kind() -> None:
+    found = space({"match": "a*", "weight_bits": [4]}, {"ops": ["linear"], "weight_bits": [8]})
+    assert {knob.layer: knob.options for knob in found.knobs if knob.name == "weight_bits"} == {"a1": (4,), "a2": (4,), "linear": (8,)}
+    convolutions = space({"ops": ["conv"], "weight_bits": [8]})
+    assert {knob.layer for knob in convolutions.knobs} == set(WORKLOAD.names) - {"linear"}
+
+
+@pytest.mark.parametrize(("position", "layer"), [("first", "stem"), ("last", "linear")])
+def test_a_position_selects_one_end_of_the_network(position: str, layer: str) -> None:
+    assert {knob.layer for knob in space({"position": position, "weight_bits": [8]}).knobs} == {layer}
+
+
+def test_a_later_rule_replaces_an_earlier_one_knob_by_knob() -> None:
+    everywhere = {"weight_bits": [4, 8], "activation_bits": [8]}
+    found = space(everywhere, {"position": "first", "weight_bits": [6]}, {"match": "a1", "activation_bits": []})
+    assert options(found, "stem") == {
+        "weight_bits": (6,),
+        "weight_quantizer": ("uniform",),
+        "activation_bits": (8,),
+        "activation_quantizer": ("uniform",),
+    }
+    assert "activation_bits" not in options(found, "a1")
+    assert options(found, "a2")["weight_bits"] == (8, 4)
+
+
+def test_a_list_that_only_says_to_leave_the_layer_alone_leaves_nothing_to_decide() -> None:
+    assert space({"sparsity": [0], "rank": [1], "weight_bits": [32]}).knobs == ()
+
+
+def test_the_space_holds_what_can_be_done_and_nothing_else() -> None:
+    found = space({"sparsity": [0, 0.5], "rank": [1.0, 0.5], "weight_bits": [4, 8]})
+    rounded = dict.fromkeys(WORKLOAD.names, Choice(weight_bits=8))
+    filters = Choice(sparsity=0.5, pattern="filter", weight_bits=4)
+    assert found.contains(Configuration(rounded | {"a1": filters}))
+    assert not found.contains(Configuration(rounded | {"a2": filters}))  # a2 follows the stem
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"weigth_bits": [4]}, "There is no key in a space rule 'weigth_bits'. Did you mean 'weight_bits'? Known: activation_bits, "),
+        ({"ops": ["convs"], "rank": [0.5]}, "There is no kind of layer 'convs'. Did you mean 'conv'? Known: conv, linear."),
+        ({"position": "middle", "rank": [0.5]}, "There is no position 'middle'. Known: first, last."),
+        ({"position": ["first"]}, "There is no position '['first']'. Did you mean 'first'? Known: first, last."),
+        ({"sparsity": [0.5], "pattern": ["filters"]}, "There is no pattern 'filters'. Did you mean 'filter'? Known: filter, fine, none."),
+        ({"rank": [0.5], "factorization": [3]}, "There is no factorization '3'. Known: none, svd, svd_out."),
+    ],
+)
+def test_a_name_that_does_not_exist_is_one_clear_line(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        space(rule)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+LAYERS = "stem, a1, a2, shortcut.0, b1, b2, c1, c2, linear"
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"match": "conv*"}, f"Each rule of a space must fit a layer, but the rule for match=conv* fits none of {LAYERS}."),
+        (
+            {"ops": ["linear"], "position": "first"},
+            f"Each rule of a space must fit a layer, but the rule for ops=['linear'], position=first fits none of {LAYERS}.",
+        ),
+        ({"ops": "conv"}, "The options of `ops` must be a list, but are 'conv'; write [conv]."),
+        ({"weight_bits": 8}, "The options of `weight_bits` must be a list, but are 8; write [8]."),
+        ({"pattern": "fine"}, "The options of `pattern` must be a list, but are 'fine'; write [fine]."),
+        ({"weight_bits": [8, 1]}, "`weight_bits` must be 2 to 16, or 32 for floating point, but is 1."),
+        ({"sparsity": [0, 1.5]}, "`sparsity` must lie in [0, 1), but is 1.5."),
+        ({"ops": ["linear"], "rank": [0]}, "`rank` must lie in (0, 1], but is 0."),
+        ({"activation_bits": ["8"]}, "`activation_bits` must be a number, but is '8'."),
+        ({"weight_bits": [8, 4, 8]}, "A knob needs options that differ, but stem/weight_bits has [8, 4, 8]."),
+        ("*", "A rule of a space must be a mapping with keys such as `match` and `weight_bits`, but is '*'."),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_one_clear_line(rule: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        space(rule)
+    assert str(error.value) == message
+
+
+def test_an_option_out_of_range_is_told_even_if_no_layer_could_take_it() -> None:
+    with pytest.raises(ConfigError, match="sparsity"):
+        space({"match": "linear", "sparsity": [2], "pattern": ["filter"]})

@@ -1,0 +1,157 @@
+"""Against a real Ray, started once for this file; the evaluator is a stand-in through its own seam."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from autocomp.choice import Configuration
+from autocomp.errors import ClusterError
+from autocomp.evaluate import Measurement
+from autocomp.problem import Problem
+from autocomp.progress import Silent
+from autocomp.rungs import Rungs
+from autocomp.searchers import RandomSearcher
+from autocomp.session import Session
+from autocomp.trial import Status
+from autocomp.tune import Cluster, run_trials, spread
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+EPOCHS = 2
+
+
+class Pretender:
+    """Pretends to evaluate: what happens depends on the sum of the configuration's weight bits."""
+
+    def __init__(self, behaviour: Callable[[Configuration], float]) -> None:
+        self.behaviour = behaviour
+
+    def run(self, configuration: Configuration, *, seed: int) -> Iterator[tuple[nn.Module | None, Measurement]]:
+        for epoch in range(EPOCHS + 1):
+            loss = self.behaviour(configuration)
+            metrics = {"accuracy": 1 - loss, "loss": loss, "latency_s": loss, "energy_j": loss}
+            yield None, Measurement(float(epoch), metrics, 1.0, 0.0, epoch == EPOCHS)
+
+
+def bits(configuration: Configuration) -> int:
+    return sum(choice.weight_bits for choice in configuration.values())
+
+
+def steady(configuration: Configuration) -> float:
+    return bits(configuration) / 100
+
+
+def raises_on_an_odd_sum(configuration: Configuration) -> float:
+    if bits(configuration) % 2:
+        raise ArithmeticError("odd\nsecond line")
+    return steady(configuration)
+
+
+def dies_on_an_odd_sum(configuration: Configuration) -> float:
+    if bits(configuration) % 2:
+        os._exit(1)
+    return steady(configuration)
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise ArithmeticError("three")
+    return number * number
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[Cluster]:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield Cluster()
+    ray.shutdown()
+
+
+@pytest.fixture
+def session(toy: Callable[..., Problem], tmp_path: Path) -> Session:
+    problem = toy()
+    searcher, fallback = (RandomSearcher(problem, seed=seed, trials=8) for seed in (1, 2))
+    nowhere: Callable[[Any], None] = lambda trial: None  # noqa: E731
+    return Session(problem, searcher, fallback=fallback, folder=tmp_path, total=8, seed=0, progress=Silent(), on_end=nowhere)
+
+
+def run(session: Session, behaviour: Callable[[Configuration], float], rungs: Rungs | None = None) -> None:
+    pretender: Any = Pretender(behaviour)
+    run_trials(session, pretender, cluster=Cluster(), workers=2, rungs=rungs)
+
+
+def test_every_trial_comes_back_with_its_last_metrics(session: Session) -> None:
+    run(session, steady)
+    assert [t.id for t in session.ended] == list(range(8))
+    for trial in session.ended:
+        assert trial.status is Status.COMPLETE
+        assert trial.fidelity == EPOCHS
+        assert trial.metrics["loss"] == steady(trial.configuration)
+    assert session.remaining == 0
+
+
+def test_a_trial_that_raises_fails_alone_and_says_why_in_one_line(session: Session) -> None:
+    run(session, raises_on_an_odd_sum)
+    for trial in session.ended:
+        is_odd = bits(trial.configuration) % 2 == 1
+        assert trial.status is (Status.FAILED if is_odd else Status.COMPLETE)
+        assert trial.reason == ("ArithmeticError: odd" if is_odd else "")
+    assert {t.status for t in session.ended} == {Status.FAILED, Status.COMPLETE}
+
+
+def test_a_worker_that_dies_fails_its_trial_and_the_run_goes_on(session: Session) -> None:
+    session.total = 4
+    run(session, dies_on_an_odd_sum)
+    assert len(session.ended) == 4
+    for trial in session.ended:
+        is_odd = bits(trial.configuration) % 2 == 1
+        assert trial.status is (Status.FAILED if is_odd else Status.COMPLETE)
+        assert trial.reason.startswith("the worker died" if is_odd else "")
+
+
+def test_rungs_stop_what_falls_behind(session: Session) -> None:
+    run(session, steady, Rungs(session.problem.objectives, eta=2, levels=(0.0,)))
+    stopped = [t for t in session.ended if t.status is Status.PRUNED]
+    assert stopped
+    for trial in stopped:
+        assert trial.fidelity == 0
+        assert trial.metrics["loss"] > min(t.metrics["loss"] for t in session.ended)
+
+
+def test_work_that_is_spread_gives_results_and_failures() -> None:
+    found = dict(spread(square, [2, 3, 4], cluster=Cluster()))
+    assert (found[2], found[4]) == (4, 16)
+    assert isinstance(found[3], ArithmeticError)
+
+
+def test_a_trial_that_no_node_has_room_for_is_refused_at_once() -> None:
+    with pytest.raises(ClusterError, match=r"A trial needs 64 CPUs and 0 GPUs, but \d CPUs and 0 GPUs are free"):
+        Cluster(cpus_per_trial=64).connected().__enter__()
+
+
+def test_workers_are_as_many_as_there_is_room_for() -> None:
+    wait_until_free()
+    with Cluster(cpus_per_trial=0.5).connected() as workers:
+        assert workers == 4
+    with Cluster(workers=1).connected() as workers:
+        assert workers == 1
+
+
+def wait_until_free() -> None:
+    """Ray takes a moment to notice that a task has ended."""
+    import ray
+
+    for _ in range(100):
+        if ray.available_resources().get("CPU") == 2:
+            return
+        time.sleep(0.1)
