@@ -29,6 +29,7 @@ class Problem:
         hardware: the price list.
         objectives: metrics, directions and limits.
         baseline: the teacher's metrics, measured and priced the same way as a trial's.
+        floor: share of the teacher's accuracy below which a network is of no use; where the reference point lies.
     """
 
     workload: Workload
@@ -37,6 +38,7 @@ class Problem:
     hardware: HardwareModel
     objectives: tuple[Objective, ...]
     baseline: Mapping[str, float]
+    floor: float = 0.9
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
@@ -45,11 +47,8 @@ class Problem:
 
     @cached_property
     def reference_point(self) -> dict[str, float]:
-        """The corner that hypervolume is measured to: the teacher's cost, nine tenths of the teacher's accuracy.
-
-        Networks below that are of little use; a front is not credited for them.
-        """
-        return {o.metric: self.baseline[o.metric] * (1.0 if o.direction == "min" else 0.9) for o in self.goals}
+        """The corner that hypervolume is measured to: the teacher's cost, the `floor` of its accuracy."""
+        return {o.metric: self.baseline[o.metric] * (1.0 if o.direction == "min" else self.floor) for o in self.goals}
 
     def lower(self, choices: Choices) -> Workload:
         """The compressed workloads of ``b`` choices, ``b x l``."""

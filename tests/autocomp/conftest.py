@@ -105,7 +105,8 @@ def make_problem(layers: int = 6, *, words: float = 1e9, knobs: tuple[Knob, ...]
     problem = Problem(workload, space, (ToyCompression(),), ToyHardware(words), objectives, {})
     teacher = problem.metrics_of(Configuration({}))
     energy = teacher["energy_j"] / 4**1.25  # an 8-bit teacher
-    return Problem(workload, space, (ToyCompression(),), ToyHardware(words), objectives, teacher | {"accuracy": 0.99, "energy_j": energy})
+    baseline = teacher | {"accuracy": 0.99, "energy_j": energy}
+    return Problem(workload, space, (ToyCompression(),), ToyHardware(words), objectives, baseline, floor=0.5)
 
 
 def measure(problem: Problem, trial_id: int, configuration: Configuration) -> Trial:
