@@ -44,13 +44,12 @@ class Cluster:
 
     Attributes:
         address: of a running Ray, ``auto`` to find one; None starts one on this machine for as long as the run lasts.
-        cpus_per_trial, gpus_per_trial: what each trial takes; fractions share.
+        cpus_per_trial: what each trial takes; a fraction shares a core.
         workers: trials at a time; None for as many as there is room for.
     """
 
     address: str | None = None
     cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
     workers: int | None = None
 
     @contextlib.contextmanager
@@ -80,14 +79,11 @@ class Cluster:
             raise ClusterError(f"No Ray cluster answers at '{self.address}'; start one or set cluster.address=null. ({error})") from error
 
     def _workers(self) -> int:
-        free = ray.available_resources()
-        room = free.get("CPU", 0.0) / self.cpus_per_trial
-        if self.gpus_per_trial:
-            room = min(room, free.get("GPU", 0.0) / self.gpus_per_trial)
+        free = ray.available_resources().get("CPU", 0.0)
+        room = free / self.cpus_per_trial
         if room < 1:
-            have = f"{free.get('CPU', 0.0):g} CPUs and {free.get('GPU', 0.0):g} GPUs are free"
             raise ClusterError(
-                f"A trial needs {self.cpus_per_trial:g} CPUs and {self.gpus_per_trial:g} GPUs, but {have} on the cluster; "
+                f"A trial needs {self.cpus_per_trial:g} CPUs, but {free:g} CPUs are free on the cluster; "
                 "wait for it, add nodes or lower cluster.cpus_per_trial."
             )
         return min(int(room), self.workers or int(room))
@@ -100,7 +96,7 @@ class Cluster:
     @property
     def resources(self) -> dict[str, float]:
         """What one trial takes, in Ray's words."""
-        return {"cpu": self.cpus_per_trial, "gpu": self.gpus_per_trial}
+        return {"cpu": self.cpus_per_trial}
 
 
 def run_trials(session: Session, evaluator: Evaluator, *, cluster: Cluster, workers: int, rungs: Rungs | None) -> None:
@@ -143,7 +139,7 @@ def run_trials(session: Session, evaluator: Evaluator, *, cluster: Cluster, work
 
 def spread(work: Callable[[T], R], items: Sequence[T], *, cluster: Cluster) -> Iterator[tuple[T, R | Exception]]:
     """Do the same work on every item as Ray tasks; yields each result, or what it failed with, as it arrives."""
-    remote = ray.remote(num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=1)(_single_threaded)
+    remote = ray.remote(num_cpus=cluster.cpus_per_trial, max_retries=1)(_single_threaded)
     shared = ray.put((work, cluster.threads))
     pending = {remote.remote(shared, item): item for item in items}
     while pending:

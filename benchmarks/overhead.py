@@ -50,7 +50,7 @@ def settings(folder: Path, *, tracked: bool) -> dict[str, Any]:
         "objectives": {"accuracy": {"direction": "max"}, "latency_s": {}, "energy_j": {}},
         "finetune": {"epochs": 0, "polish_epochs": 0},
         "tracking": {"enabled": tracked, "uri": f"sqlite:///{folder}/mlflow.db"},
-        "cluster": {"address": None, "cpus_per_trial": 1, "gpus_per_trial": 0},
+        "cluster": {"address": None, "cpus_per_trial": 1},
         "early_stopping": {"enabled": False, "eta": 3, "rungs": None},
         "best": {"max_drop": 0.01, "costs": None},
     }

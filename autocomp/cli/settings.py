@@ -47,11 +47,9 @@ class Cluster:
 
     address: str | None
     cpus_per_trial: float
-    gpus_per_trial: float
 
     def __post_init__(self) -> None:
         require(self.cpus_per_trial > 0, "cluster.cpus_per_trial", "positive", self.cpus_per_trial)
-        require(self.gpus_per_trial >= 0, "cluster.gpus_per_trial", "at least 0", self.gpus_per_trial)
 
 
 @dataclass
