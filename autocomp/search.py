@@ -68,12 +68,12 @@ def search(
     """
     start = time.perf_counter()
     evaluator = pose(config, task=task, hardware=hardware, progress=progress)
-    find_feasible(evaluator.problem, np.random.default_rng(config["seed"]), 1)
+    run = _Run(config, task, hardware, evaluator, out, progress)
+    run.check()
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
         with new_file(out / CONFIG) as part:
             part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    run = _Run(config, task, hardware, evaluator, out, progress)
     session = run.session(searcher)
     if resume:
         session.restore()
@@ -124,10 +124,30 @@ class _Run:
         return Tracker(Tracking(**self.config["tracking"]), model=self.name, folder=self.out, warn=self.progress.note)
 
     @cached_property
+    def rungs(self) -> Rungs | None:
+        """What stops trials early; None if nothing does."""
+        settings, epochs = self.config["early_stopping"], self.evaluator.finetune.epochs
+        if not settings["enabled"] or epochs == 0:
+            return None
+        eta = settings["eta"]
+        levels = settings["rungs"] or [eta**i for i in range(32) if eta**i < epochs]
+        return Rungs(self.evaluator.problem.objectives, eta=eta, levels=tuple(float(level) for level in levels))
+
+    @cached_property
+    def best_rule(self) -> BestRule:
+        """Which member of the front is called the best."""
+        return BestRule(**self.config["best"])
+
+    @cached_property
     def teacher(self) -> dict[str, float]:
         """The teacher's metrics, measured on test data, too; not to be asked for before the trials are over."""
         test_accuracy = accuracy(self.evaluator.network, self.task.test(), mean=self.task.mean, std=self.task.std)
         return {**self.evaluator.problem.baseline, "test_accuracy": test_accuracy}
+
+    def check(self) -> None:
+        """Raise what is wrong with the settings, and with the limits, before anything is written or started."""
+        _ = self.cluster, self.rungs, self.best_rule
+        find_feasible(self.evaluator.problem, np.random.default_rng(self.config["seed"]), 1)
 
     def session(self, searcher: Callable[..., Searcher]) -> Session:
         """The trials of this run."""
@@ -148,21 +168,13 @@ class _Run:
         self.progress.stage("starting the workers")
         with self.cluster.connected() as workers:
             self.progress.begin(session.total, len(session.ended))
-            run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self._rungs())
+            run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self.rungs)
             self.progress.end()
             finalists = session.finalists(self.evaluator.finetune.polish_members)
             if not finalists:
                 raise UnreachableLimitError(_closest(session))
             self.progress.stage(f"polishing {len(finalists)} of the best trials and measuring them on test data")
             return self._polish(finalists)
-
-    def _rungs(self) -> Rungs | None:
-        settings, epochs = self.config["early_stopping"], self.evaluator.finetune.epochs
-        if not settings["enabled"] or epochs == 0:
-            return None
-        eta = settings["eta"]
-        levels = settings["rungs"] or [eta**i for i in range(32) if eta**i < epochs]
-        return Rungs(self.evaluator.problem.objectives, eta=eta, levels=tuple(float(level) for level in levels))
 
     def _polish(self, finalists: Sequence[Trial]) -> dict[int, Polished]:
         polisher = Polisher(self.evaluator, self.task.test(), self._record())
@@ -193,7 +205,7 @@ class _Run:
         """Write files and models; returns the summary."""
         problem = self.evaluator.problem
         front = self._front(session, polished)
-        choice = BestRule(**self.config["best"]).choose([m.metrics for m in front], problem.baseline, problem.goals) if front else None
+        choice = self.best_rule.choose([m.metrics for m in front], problem.baseline, problem.goals) if front else None
         outcome = Outcome(
             name=self.name,
             trials=session.ended,
