@@ -39,7 +39,13 @@ def stop_after(cwd: Path, trials: int, sent: signal.Signals, *arguments: str) ->
     journal = cwd / "run" / "journal.jsonl"
     with (cwd / "log").open("w+") as log:
         process = subprocess.Popen(
-            command("search", "--out", "run", *arguments), cwd=cwd, env=environment(), stdout=log, stderr=log, start_new_session=True
+            command("search", "--out", "run", *arguments),
+            cwd=cwd,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
         )
         deadline = time.monotonic() + 240
         while not (journal.exists() and journal.read_text().count("COMPLETE") >= trials):
