@@ -29,7 +29,7 @@ from autocomp.session import Session
 from autocomp.tables import trial_table, write_table
 from autocomp.tasks.base import Task
 from autocomp.tasks.images import accuracy
-from autocomp.tracking import Tracker, Tracking
+from autocomp.tracking import RunStatus, Tracker, Tracking
 from autocomp.trial import Trial
 from autocomp.tune import Cluster, run_trials, spread
 from hwmodels import HardwareModel
@@ -67,34 +67,21 @@ def search(
         KeyboardInterrupt: after everything that finished was saved.
     """
     start = time.perf_counter()
-    evaluator = pose(config, task=task, hardware=hardware, progress=progress)
-    run = _Run(config, task, hardware, evaluator, out, progress)
-    run.check()
-    out.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        with new_file(out / CONFIG) as part:
-            part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    session = run.session(searcher)
-    if resume:
-        session.restore()
-    status = "FAILED"
-    try:
-        run.tracker.open(config, {"task": task.name, "hw": hardware.name})
-        for trial in session.ended:  # of an earlier part; what is written already stays as it is
-            run.tracker.log_trial(trial)
-        polished = run.carry_out(session)
-        summary = run.keep(session, polished, start)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        progress.end()
-        if status != "FINISHED":
-            on_front = {trial.id for trial in session.front.trials}
-            write_table(trial_table(session.ended, evaluator.problem.space, on_front), out / TRIALS)
-        run.tracker.close(status)  # type: ignore[arg-type]
-    return summary
+    cluster = Cluster(**config["cluster"], workers=config["workers"])
+    with cluster.connecting() as connected:  # goes on in the background while the data and the teacher are loaded
+        evaluator = pose(config, task=task, hardware=hardware, progress=progress)
+        run = _Run(config, task, hardware, evaluator, cluster, out, progress)
+        run.check()
+        progress.stage("starting the workers")
+        workers = connected()
+        out.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            with new_file(out / CONFIG) as part:
+                part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        session = run.session(searcher)
+        if resume:
+            session.restore()
+        return run.carry_out(session, workers, start)
 
 
 @dataclass(frozen=True)
@@ -105,6 +92,7 @@ class _Run:
     task: Task
     hardware: HardwareModel
     evaluator: Evaluator
+    cluster: Cluster
     out: Path
     progress: Progress
 
@@ -112,11 +100,6 @@ class _Run:
     def name(self) -> str:
         """Of the registered model."""
         return self.config["name"] or f"{self.task.name}-{self.hardware.name}"
-
-    @cached_property
-    def cluster(self) -> Cluster:
-        """Where the trials run."""
-        return Cluster(**self.config["cluster"], workers=self.config["workers"])
 
     @cached_property
     def tracker(self) -> Tracker:
@@ -146,7 +129,7 @@ class _Run:
 
     def check(self) -> None:
         """Raise what is wrong with the settings, and with the limits, before anything is written or started."""
-        _ = self.cluster, self.rungs, self.best_rule
+        _ = self.rungs, self.best_rule
         find_feasible(self.evaluator.problem, np.random.default_rng(self.config["seed"]), 1)
 
     def session(self, searcher: Callable[..., Searcher]) -> Session:
@@ -163,18 +146,36 @@ class _Run:
             on_end=self.tracker.log_trial,
         )
 
-    def carry_out(self, session: Session) -> dict[int, Polished]:
-        """Run the trials and polish the front; what became of each of its members, by trial."""
-        self.progress.stage("starting the workers")
-        with self.cluster.connected() as workers:
-            self.progress.begin(session.total, len(session.ended))
-            run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self.rungs)
+    def carry_out(self, session: Session, workers: int, start: float) -> dict[str, Any]:
+        """Search, polish, keep; whatever happens, what ended is written down."""
+        status: RunStatus = "FAILED"
+        try:
+            self.tracker.open(self.config, {"task": self.task.name, "hw": self.hardware.name})
+            for trial in session.ended:  # of an earlier part; what is written already stays as it is
+                self.tracker.log_trial(trial)
+            summary = self._keep(session, self._search(session, workers), start)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
             self.progress.end()
-            finalists = session.finalists(self.evaluator.finetune.polish_members)
-            if not finalists:
-                raise UnreachableLimitError(_closest(session))
-            self.progress.stage(f"polishing {len(finalists)} of the best trials and measuring them on test data")
-            return self._polish(finalists)
+            if status != "FINISHED":
+                on_front = {trial.id for trial in session.front.trials}
+                write_table(trial_table(session.ended, self.evaluator.problem.space, on_front), self.out / TRIALS)
+            self.tracker.close(status)
+        return summary
+
+    def _search(self, session: Session, workers: int) -> dict[int, Polished]:
+        """Run the trials and polish the best; what became of each of these, by trial."""
+        self.progress.begin(session.total, len(session.ended))
+        run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self.rungs)
+        self.progress.end()
+        finalists = session.finalists(self.evaluator.finetune.polish_members)
+        if not finalists:
+            raise UnreachableLimitError(_closest(session))
+        self.progress.stage(f"polishing {len(finalists)} of the best trials and measuring them on test data")
+        return self._polish(finalists)
 
     def _polish(self, finalists: Sequence[Trial]) -> dict[int, Polished]:
         polisher = Polisher(self.evaluator, self.task.test(), self._record())
@@ -201,7 +202,7 @@ class _Run:
             "config": dict(self.config),
         }
 
-    def keep(self, session: Session, polished: Mapping[int, Polished], start: float) -> dict[str, Any]:
+    def _keep(self, session: Session, polished: Mapping[int, Polished], start: float) -> dict[str, Any]:
         """Write files and models; returns the summary."""
         problem = self.evaluator.problem
         front = self._front(session, polished)

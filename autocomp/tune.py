@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,20 +54,22 @@ class Cluster:
     workers: int | None = None
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator[int]:
-        """A connection to Ray for the length of a block; gives the number of trials that run at a time.
+    def connecting(self) -> Iterator[Callable[[], int]]:
+        """A connection to Ray for the length of a block, made in the background: a start takes seconds.
 
-        Raises:
-            ClusterError: if there is no cluster at the address, or it has no room for a single trial.
+        Gives a function that waits for the connection and returns the number of trials that run at a time. It raises a
+        ClusterError if there is no cluster at the address, or it has no room for a single trial.
         """
         was_there = ray.is_initialized()
-        if not was_there:
-            self._connect()
-        try:
-            yield self._workers()
-        finally:
-            if not was_there:
-                ray.shutdown()
+        # the starting thread lives as long as the connection: Ray's processes end with the thread that made them
+        with ThreadPoolExecutor(1) as starter:
+            connection = starter.submit(self._connect) if not was_there else None
+            try:
+                yield lambda: self._workers(connection)
+            finally:
+                if connection:
+                    connection.exception()
+                    ray.shutdown()
 
     def _connect(self) -> None:
         size: dict[str, Any] = {}
@@ -78,7 +81,9 @@ class Cluster:
         except ConnectionError as error:
             raise ClusterError(f"No Ray cluster answers at '{self.address}'; start one or set cluster.address=null. ({error})") from error
 
-    def _workers(self) -> int:
+    def _workers(self, connection: Future[None] | None) -> int:
+        if connection:
+            connection.result()
         free = ray.available_resources().get("CPU", 0.0)
         room = free / self.cpus_per_trial
         if room < 1:

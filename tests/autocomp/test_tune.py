@@ -135,16 +135,16 @@ def test_work_that_is_spread_gives_results_and_failures() -> None:
 
 
 def test_a_trial_that_no_node_has_room_for_is_refused_at_once() -> None:
-    with pytest.raises(ClusterError, match=r"A trial needs 64 CPUs, but \d CPUs are free"):
-        Cluster(cpus_per_trial=64).connected().__enter__()
+    with Cluster(cpus_per_trial=64).connecting() as connected, pytest.raises(ClusterError, match=r"needs 64 CPUs, but \d CPUs are free"):
+        connected()
 
 
 def test_workers_are_as_many_as_there_is_room_for() -> None:
     wait_until_free()
-    with Cluster(cpus_per_trial=0.5).connected() as workers:
-        assert workers == 4
-    with Cluster(workers=1).connected() as workers:
-        assert workers == 1
+    with Cluster(cpus_per_trial=0.5).connecting() as connected:
+        assert connected() == 4
+    with Cluster(workers=1).connecting() as connected:
+        assert connected() == 1
 
 
 def wait_until_free() -> None:
