@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from autocomp.pareto import ParetoFront
 from autocomp.trial import Trial
 
 
-class Progress(Protocol):
-    """Listens to a run; the command line draws it, a library user may ignore it."""
+class Progress:
+    """Listens to a run and does nothing; the command line draws what it hears, a library user may override what matters."""
 
     def stage(self, text: str) -> None:
         """A new part of the run begins."""
@@ -28,25 +26,3 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """No more trials follow."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, text: str) -> None:
-        """Do nothing."""
-
-    def begin(self, total: int, done: int) -> None:
-        """Do nothing."""
-
-    def started(self, trial: Trial) -> None:
-        """Do nothing."""
-
-    def finished(self, trial: Trial, front: ParetoFront) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
-
-    def end(self) -> None:
-        """Do nothing."""

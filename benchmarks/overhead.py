@@ -11,7 +11,7 @@ from typing import Any
 
 from autocomp import searchers
 from autocomp.pareto import ParetoFront
-from autocomp.progress import Silent
+from autocomp.progress import Progress
 from autocomp.search import search
 from autocomp.tasks import DigitsTask
 from autocomp.trial import Trial
@@ -21,7 +21,7 @@ from hwmodels import load_device
 TRIALS, WARM_UP = 60, 10
 
 
-class Stopwatch(Silent):
+class Stopwatch(Progress):
     """Notes when each trial ended and how long its own work took."""
 
     def __init__(self) -> None:

@@ -13,14 +13,14 @@ from rich.progress import Progress as Bar
 from autocomp.card import show
 from autocomp.cli.tables import SHOWN, front_table
 from autocomp.pareto import ParetoFront
-from autocomp.progress import Progress, Silent
+from autocomp.progress import Progress
 from autocomp.trial import Status, Trial
 
 MEMBERS = 8  # members of the front under the bar
 SPEED_PERIOD_S = 3600.0  # the remaining time is judged by this much of the past; trials take seconds to minutes
 
 
-class Quiet(Silent):
+class Quiet(Progress):
     """Says only what must not be missed.
 
     Args:

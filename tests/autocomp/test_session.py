@@ -9,7 +9,7 @@ import pytest
 
 from autocomp.choice import Configuration
 from autocomp.problem import Problem
-from autocomp.progress import Silent
+from autocomp.progress import Progress
 from autocomp.searchers import AnnealingSearcher, RandomSearcher, Searcher
 from autocomp.session import STATE, Session
 from autocomp.trial import Status, Trial
@@ -19,7 +19,7 @@ Measure = Callable[[Problem, int, Configuration], Trial]
 Open = Callable[..., Session]
 
 
-class Listener(Silent):
+class Listener(Progress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
@@ -50,7 +50,7 @@ def problem(toy: Toy) -> Problem:
 
 @pytest.fixture
 def open_session(problem: Problem, tmp_path: Path) -> Open:
-    def make(searcher: Searcher | None = None, *, listener: Silent | None = None, ended: list[Trial] | None = None) -> Session:
+    def make(searcher: Searcher | None = None, *, listener: Progress | None = None, ended: list[Trial] | None = None) -> Session:
         return Session(
             problem,
             searcher or AnnealingSearcher(problem, seed=0, trials=20),
@@ -58,7 +58,7 @@ def open_session(problem: Problem, tmp_path: Path) -> Open:
             folder=tmp_path,
             total=20,
             seed=0,
-            progress=listener or Silent(),
+            progress=listener or Progress(),
             on_end=(ended if ended is not None else []).append,
         )
 

@@ -16,7 +16,7 @@ from autocomp.choice import Configuration
 from autocomp.errors import ClusterError
 from autocomp.evaluate import Measurement
 from autocomp.problem import Problem
-from autocomp.progress import Silent
+from autocomp.progress import Progress
 from autocomp.rungs import Rungs
 from autocomp.searchers import RandomSearcher
 from autocomp.session import Session
@@ -82,7 +82,7 @@ def session(toy: Callable[..., Problem], tmp_path: Path) -> Session:
     problem = toy()
     searcher, fallback = (RandomSearcher(problem, seed=seed, trials=8) for seed in (1, 2))
     nowhere: Callable[[Any], None] = lambda trial: None  # noqa: E731
-    return Session(problem, searcher, fallback=fallback, folder=tmp_path, total=8, seed=0, progress=Silent(), on_end=nowhere)
+    return Session(problem, searcher, fallback=fallback, folder=tmp_path, total=8, seed=0, progress=Progress(), on_end=nowhere)
 
 
 def run(session: Session, behaviour: Callable[[Configuration], float], rungs: Rungs | None = None) -> None:
