@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autocomp.figures import front_figure
 from autocomp.files import new_file
 from autocomp.outcome import FrontMember, Outcome
 from autocomp.pareto import ParetoFront
@@ -16,6 +17,7 @@ from autocomp.space import SearchSpace
 from autocomp.tables import METRICS, trial_table, write_table
 
 CONFIG, TRIALS, FRONT, SUMMARY, REPORT = "config.yaml", "trials.parquet", "front.parquet", "summary.json", "report.html"
+PLOT = "front.html"
 
 
 def summarise(outcome: Outcome, *, image_passes: float, wall_s: float) -> dict[str, Any]:
@@ -57,6 +59,8 @@ def write_results(outcome: Outcome, summary: Mapping[str, Any], space: SearchSpa
     extra = {member.trial.id: {"test_accuracy": member.metrics["test_accuracy"]} for member in outcome.front}
     write_table(trial_table([member.trial for member in outcome.front], space, on_front, extra), folder / FRONT)
     write_report(folder / REPORT, outcome)
+    with new_file(folder / PLOT) as part:  # small, for MLflow's viewer; the report is the one that opens offline
+        front_figure(outcome).write_html(part, include_plotlyjs="cdn")
     with new_file(folder / SUMMARY) as part:
         part.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return [folder / name for name in (CONFIG, TRIALS, FRONT, SUMMARY, REPORT)]
+    return [folder / name for name in (CONFIG, TRIALS, FRONT, SUMMARY, REPORT, PLOT)]

@@ -120,7 +120,12 @@ def test_mlflow_has_every_trial_once_under_one_parent(resumed: tuple[Path, list[
     children = [run for run in runs if run not in parents]
     assert len(parents) == 1
     assert sorted(int(run.data.tags["trial"]) for run in children) == list(range(TRIALS))
-    assert {file.path for file in client.list_artifacts(parents[0].info.run_id)} >= {"trials.parquet", "report.html", "config.yaml"}
+    assert {file.path for file in client.list_artifacts(parents[0].info.run_id)} >= {
+        "trials.parquet",
+        "report.html",
+        "front.html",
+        "config.yaml",
+    }
 
 
 def test_the_best_can_be_pulled_and_reproduces_its_test_accuracy_exactly(resumed: tuple[Path, list[str]], tmp_path: Path) -> None:
