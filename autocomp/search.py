@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +129,7 @@ class _Run:
         return {**self.evaluator.problem.baseline, "test_accuracy": test_accuracy}
 
     def check(self) -> None:
-        """Raise what is wrong with the settings, and with the limits, before anything is written or started."""
+        """Raise what is wrong with the settings, and with the limits, before anything is written."""
         _ = self.rungs, self.best_rule
         find_feasible(self.evaluator.problem, np.random.default_rng(self.config["seed"]), 1)
 
@@ -206,12 +207,14 @@ class _Run:
         """Write files and models; returns the summary."""
         problem = self.evaluator.problem
         front = self._front(session, polished)
-        choice = self.best_rule.choose([m.metrics for m in front], problem.baseline, problem.goals) if front else None
+        if not front:  # before a summary says that the run is finished, so that it can be resumed
+            raise UnreachableLimitError(_closest(session) if polished else "The polish of every finalist failed; see the warnings.")
+        choice = self.best_rule.choose([m.metrics for m in front], problem.baseline, problem.goals)
         outcome = Outcome(
             name=self.name,
             trials=session.ended,
             front=front,
-            best=front[choice].trial.id if choice is not None else None,
+            best=front[choice].trial.id,
             baseline=self.teacher,
             reference=problem.reference_point,
             objectives=problem.objectives,
@@ -220,9 +223,7 @@ class _Run:
         passes = sum(t.image_passes for t in session.ended) + sum(p.image_passes for p in polished.values())
         summary = summarise(outcome, image_passes=passes, wall_s=time.perf_counter() - start)
         files = write_results(outcome, summary, problem.space, self.out)
-        if outcome.best is None:
-            raise UnreachableLimitError(_closest(session))
-        self.tracker.log_front(front, outcome.best, files)
+        self.tracker.log_front(front, front[choice].trial.id, files)
         return summary
 
     def _front(self, session: Session, polished: Mapping[int, Polished]) -> list[FrontMember]:
@@ -232,10 +233,10 @@ class _Run:
         members = []
         for trial in sorted(front.trials, key=lambda t: -t.metrics["accuracy"]):
             folder = self.out / MODELS / f"trial-{trial.id:04d}"
-            if not folder.exists():
-                with new_folder(folder) as part:
-                    for name, content in polished[trial.id].files.items():
-                        (part / name).write_bytes(content)
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut off here; what is reported must be what is written
+            with new_folder(folder) as part:
+                for name, content in polished[trial.id].files.items():
+                    (part / name).write_bytes(content)
             members.append(FrontMember(trial, trial.metrics, folder))
         return members
 

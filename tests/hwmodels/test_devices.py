@@ -112,4 +112,4 @@ def test_rules_between_parameters_name_the_file() -> None:
 
 def test_importing_hwmodels_imports_neither_torch_nor_autocomp() -> None:
     script = "import sys, hwmodels; assert not {'torch', 'ray', 'mlflow', 'hydra', 'autocomp'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
