@@ -51,8 +51,12 @@ _COUNTS = (
     "index_bits",
     "codebook",
     "repeats",
+    "fused",
+    "block",
 )
+_FROM_ZERO = frozenset({"in_channels", "out_channels", "index_bits", "codebook", "fused", "block"})
 _DENSITIES = ("weight_density", "activation_density")
+WIDEST = 32  # bits of a single-precision number
 
 
 def _ones() -> Ints:
@@ -93,10 +97,12 @@ class Workload:
         index_bits: position bits stored beside each non-zero weight.
         codebook: entries of the weight codebook, 0 for none.
         repeats: times that the layer runs per image with the same weights.
+        fused: 1 where the output map goes straight to the next slot and stays on chip (Alwani 2016), else 0.
+        block: edge in output pixels of the blocks of a block convolution (Li 2018), 0 for an ordinary one.
 
     Raises:
-        WorkloadError: on shapes that do not broadcast, negative counts, densities outside [0, 1] or channels that are
-            not a multiple of ``groups``.
+        WorkloadError: on shapes that do not broadcast, negative counts, widths above 32 bits, densities outside [0, 1] or
+            channels that are not a multiple of ``groups``.
     """
 
     names: tuple[str, ...]
@@ -120,6 +126,8 @@ class Workload:
     index_bits: Ints = field(default_factory=_zeros)
     codebook: Ints = field(default_factory=_zeros)
     repeats: Ints = field(default_factory=_ones)
+    fused: Ints = field(default_factory=_zeros)
+    block: Ints = field(default_factory=_zeros)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(self.names))
@@ -145,9 +153,12 @@ class Workload:
 
     def _check_values(self) -> None:
         for name in _COUNTS:
-            low = 0 if name in {"in_channels", "out_channels", "index_bits", "codebook"} else 1
+            low = 0 if name in _FROM_ZERO else 1
             if self._any(getattr(self, name) < low):
                 raise WorkloadError(f"`{name}` must be at least {low}{self._culprit(getattr(self, name) < low, name)}.")
+        for name, most in (("weight_bits", WIDEST), ("activation_bits", WIDEST), ("fused", 1)):
+            if self._any(getattr(self, name) > most):
+                raise WorkloadError(f"`{name}` must be at most {most}{self._culprit(getattr(self, name) > most, name)}.")
         for name in _DENSITIES:
             value = getattr(self, name)
             if self._any(~((value >= 0) & (value <= 1))):
@@ -224,6 +235,15 @@ class Workload:
         packed = np.minimum(self.nonzeros * (self.weight_bits + self.index_bits), self.weights * self.weight_bits)
         codebook = np.where(self.used, self.codebook * 32, 0)
         return np.asarray(packed + codebook)
+
+    def part(self, start: int, stop: int) -> Workload:
+        """Some of the candidates of a ``b x l`` workload, as views that are not checked again."""
+        taken = object.__new__(Workload)
+        object.__setattr__(taken, "names", self.names)
+        for name, array in self.arrays().items():
+            varies = array.ndim == 2 and array.shape[0] > 1
+            object.__setattr__(taken, name, array[start:stop] if varies else array)
+        return taken
 
     def candidate(self, index: int | tuple[int, ...]) -> Workload:
         """One candidate, as an ``l`` workload without its unused slots."""

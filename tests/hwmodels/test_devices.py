@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from hwmodels import DeviceError, device_description, device_names, load_device
-from hwmodels.devices import FAMILIES
+from hwmodels.device_files import FAMILIES, field_of
+from hwmodels.parameters import parameter_types
 from hwmodels.systolic import SystolicArray
 
 FOLDER = Path(__file__).parents[2] / "hwmodels" / "devices"
@@ -37,8 +38,11 @@ def test_a_shipped_device_is_called_as_its_file_and_described(name: str) -> None
 
 @pytest.mark.parametrize("name", list(device_names()))
 def test_every_key_of_a_shipped_device_is_explained(name: str) -> None:
-    explained = set(re.findall(r"`(\w+)`", (FOLDER / "README.md").read_text(encoding="utf-8")))
-    assert set(yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))) <= explained
+    words = re.findall(r"`(\w+)`", (FOLDER / "README.md").read_text(encoding="utf-8"))
+    keys = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    kinds = parameter_types(type(load_device(name)))
+    # a unit may be exchanged for another of its kind: what counts is the parameter that a key fills
+    assert {field_of(key, kinds)[0] for key in keys} <= {field_of(word, kinds)[0] for word in words}
 
 
 def test_units_of_the_file_become_si() -> None:
@@ -61,7 +65,7 @@ def test_a_file_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_device_is_answered_with_the_list() -> None:
-    with pytest.raises(DeviceError, match=r"'zcu120' \(did you mean `zcu102`\?\); there are cambricon_x, eie, .*zcu102"):
+    with pytest.raises(DeviceError, match=r"'zcu120' \(did you mean `zcu102`\?\); there are .*cambricon_x, .*eie, .*zcu102"):
         load_device("zcu120")
 
 
@@ -76,8 +80,8 @@ def test_an_unknown_device_is_answered_with_the_list() -> None:
         ({"clock_ghz": 0.2}, "`clock_(m|g)hz` gives `clock_hz` a second time"),
         ({"rows": 16.5}, "`rows` must be a whole number, but is 16.5"),
         ({"rows": True}, "`rows` must be a whole number, but is True"),
-        ({"overlap_folds": 1}, "`overlap_folds` must be true or false, but is 1"),
-        ({"dsp_type": "dsp48"}, "`dsp_type` must be one of dsp48e1, dsp48e2, but is 'dsp48'"),
+        ({"weight_double_buffer": 1}, "`weight_double_buffer` must be true or false, but is 1"),
+        ({"dsp_type": "dsp48"}, "`dsp_type` must be one of dsp48e1, dsp48e2, stratix5, arria10, but is 'dsp48'"),
         ({"name": 7}, "`name` must be text, but is 7"),
         ({"family": "systolics"}, r"`family` must be one of .* but is 'systolics' \(did you mean `systolic`\?\)"),
     ],
