@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hwmodels.errors import HardwareError
+from hwmodels.parameters import Count
 
 Floats = NDArray[np.float64]
+Sizes: TypeAlias = tuple[Floats, Floats, Floats]
 DataflowName = Literal["ws", "os", "is"]
 
 _M, _K, _N = 0, 1, 2
@@ -38,7 +40,7 @@ DATAFLOWS: Final[dict[str, Dataflow]] = {
 }
 
 
-def fold_counts(sizes: tuple[Floats, Floats, Floats], flow: Dataflow, *, rows: int, cols: int) -> list[Floats]:
+def fold_counts(sizes: Sizes, flow: Dataflow, *, rows: Count, cols: Count) -> list[Floats]:
     """Folds of the product along m, k and n; 1 along the streamed dimension.
 
     The operand that lacks a dimension is touched once per fold of it: the inputs once per fold along n, the weights per fold
@@ -50,34 +52,38 @@ def fold_counts(sizes: tuple[Floats, Floats, Floats], flow: Dataflow, *, rows: i
     return folds
 
 
-def product_cycles(sizes: tuple[Floats, Floats, Floats], flow: Dataflow, *, rows: int, cols: int, overlap: bool = False) -> Floats:
+def product_cycles(sizes: Sizes, flow: Dataflow, *, rows: Count, cols: Count, double_buffer: bool = False) -> Floats:
     """Cycles of an ``m x k x n`` product; 0 where the product is empty.
 
-    Without overlap (Samajdar et al., ISPASS 2020; -1 because SCALE-Sim prints the index of the last cycle)::
+    As SCALE-Sim (Samajdar et al., ISPASS 2020; -1 because it prints the index of the last cycle)::
 
         ceil(a / rows) * ceil(b / cols) * (loads * rows + cols + stream - 2) - 1
 
-    With overlap, the next fold is loaded, or the last one drained, in ``rows`` cycles behind the stream of the present one,
-    and the array is filled and drained once::
+    With double buffers in the array, the next fold is loaded, or the last one drained, in ``rows`` cycles behind the stream of the
+    present one, and the array is filled and drained once::
 
         ceil(a / rows) * ceil(b / cols) * max(stream, rows) + loads * rows + cols - 3
     """
     folds = fold_counts(sizes, flow, rows=rows, cols=cols)
-    count = folds[flow.rows] * folds[flow.cols]
-    fill, stream = flow.loads * rows + cols - 2, sizes[flow.stream]
-    if overlap:
+    return folds_cycles(folds[flow.rows] * folds[flow.cols], sizes[flow.stream], flow, rows=rows, cols=cols, double_buffer=double_buffer)
+
+
+def folds_cycles(count: Floats, stream: Floats, flow: Dataflow, *, rows: Count, cols: Count, double_buffer: bool) -> Floats:
+    """Cycles of ``count`` folds through which ``stream`` steps pass, see `product_cycles`."""
+    fill = flow.loads * rows + cols - 2
+    if double_buffer:
         return np.asarray(count * np.maximum(stream, rows) + (fill - 1) * (count > 0))
     return np.maximum(count * (stream + fill) - 1, 0)
 
 
-def systolic_cycles(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int, cols: int, dataflow: str) -> NDArray[np.int64]:
+def systolic_cycles(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: Count, cols: Count, dataflow: str) -> NDArray[np.int64]:
     """Compute cycles of an ``m x k x n`` matrix product as SCALE-Sim 3.0.0 prints them, without memory stalls.
 
     Args:
         m: output pixels; any integer shapes that broadcast.
         k: inputs per output.
         n: output channels.
-        rows: processing elements along a column of the array.
+        rows: processing elements along a column of the array; arrays broadcast, too.
         cols: processing elements along a row of the array.
         dataflow: ``ws``, ``os`` or ``is``.
 
@@ -86,7 +92,7 @@ def systolic_cycles(m: ArrayLike, k: ArrayLike, n: ArrayLike, *, rows: int, cols
     """
     if dataflow not in DATAFLOWS:
         raise HardwareError(f"`dataflow` must be one of {', '.join(DATAFLOWS)}, but is {dataflow!r}.")
-    if rows < 1 or cols < 1:
+    if np.min(rows) < 1 or np.min(cols) < 1:
         raise HardwareError(f"An array has at least one row and column, but rows={rows}, cols={cols}.")
     sizes = (np.asarray(m, np.float64), np.asarray(k, np.float64), np.asarray(n, np.float64))
     if any((size < 0).any() for size in sizes):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hwmodels.cost import Floats
+from hwmodels.parameters import Quantity
 from hwmodels.workload import Ints, Workload
 
 
@@ -101,12 +102,47 @@ class Operands:
     @cached_property
     def packed_weights(self) -> Floats:
         """Bits of the weights as they lie in memory: non-zeros, indices and codebook."""
-        narrowed = self.workload.weight_bits - self.stored_weight_bits
-        packed = self.workload.weight_storage_bits
-        return _floats(packed - self.workload.nonzeros * narrowed if narrowed.any() else packed)
+        work, stored = self.workload, self.stored_weight_bits
+        packed = np.minimum(work.nonzeros * (stored + work.index_bits), work.weights * stored)
+        return _floats(packed + np.where(work.used, work.codebook * 32, 0))
+
+    @cached_property
+    def fuses(self) -> bool:
+        """Whether any layer of any candidate hands its output map on without DRAM."""
+        return bool(self.workload.fused.any())
+
+    @cached_property
+    def _links(self) -> tuple[Floats, Floats]:
+        """Whether a slot's map comes from the layer before it, and whether its own goes to the layer behind it, on chip."""
+        shape = np.broadcast_shapes(self.workload.shape, self.used.shape)
+        fused, used = (np.broadcast_to(a, shape).astype(bool) for a in (self.workload.fused, self.used))
+        handed, taken = np.zeros(shape, bool), np.zeros(shape, bool)
+        state, follows = np.zeros(shape[:-1], bool), np.zeros(shape[:-1], bool)
+        for slot in range(shape[-1]):  # slots without a layer pass the map through
+            handed[..., slot] = state
+            state = np.where(used[..., slot], fused[..., slot], state)
+        for slot in reversed(range(shape[-1])):  # behind the last layer there is nobody to take the map
+            taken[..., slot] = fused[..., slot] & follows
+            follows = follows | used[..., slot]
+        return handed.astype(np.float64), taken.astype(np.float64)
+
+    @cached_property
+    def from_dram(self) -> Floats:
+        """1 where the input map is read from DRAM, 0 where the layer before leaves it on chip."""
+        return 1 - self._links[0] if self.fuses else np.ones(())
+
+    @cached_property
+    def to_dram(self) -> Floats:
+        """1 where the output map is written to DRAM."""
+        return 1 - self._links[1] if self.fuses else np.ones(())
+
+    @cached_property
+    def in_group(self) -> Floats:
+        """1 where the layer belongs to a group of fused layers."""
+        return np.maximum(*self._links) if self.fuses else np.zeros(())
 
 
-def offchip_bits(work: Operands, capacity_bits: float) -> Floats:
+def offchip_bits(work: Operands, capacity_bits: Quantity) -> Floats:
     """Off-chip traffic of each layer under the better of two loop orders, ``... x l``.
 
     One operand stays on chip, in as many chunks as the buffer asks for; the other is streamed once per chunk (the two outer
@@ -115,24 +151,31 @@ def offchip_bits(work: Operands, capacity_bits: float) -> Floats:
         weights stay:  weights + inputs * ceil(weights / capacity)
         inputs stay:   inputs + halo + weights * ceil(inputs / capacity)
 
-    Chunks are counted per group, since a group's weights meet its own inputs only.
+    Operands stay as they are packed. Chunks are counted per group, since a group's weights meet its own inputs only. Maps between
+    fused layers do not travel.
 
     Args:
         work: the operands.
         capacity_bits: buffer that holds one chunk (half of a double buffer).
     """
     group_capacity = work.workload.groups * capacity_bits
-    weight_chunks = np.maximum(np.ceil(work.weights / group_capacity), 1)
+    weight_chunks = np.maximum(np.ceil(work.packed_weights / group_capacity), 1)
     input_chunks = np.maximum(np.ceil(work.inputs / group_capacity), 1)
-    weights_stay = work.packed_weights + work.inputs * weight_chunks
+    inputs = work.inputs * work.from_dram
+    weights_stay = work.packed_weights + inputs * weight_chunks
     halo_rows = np.maximum(work.workload.kernel_h - work.workload.stride, 0)
-    inputs_stay = work.inputs + (input_chunks - 1) * halo_rows * work.input_row + work.packed_weights * input_chunks
-    return _floats((np.minimum(weights_stay, inputs_stay) + work.outputs) * work.workload.repeats)
+    halo = (input_chunks - 1) * halo_rows * work.input_row * work.from_dram
+    inputs_stay = inputs + halo + work.packed_weights * input_chunks
+    return _floats((np.minimum(weights_stay, inputs_stay) + work.outputs * work.to_dram) * work.workload.repeats)
 
 
-def transfer_s(traffic_bytes: NDArray[np.float64], *, bytes_per_s: float, burst_bytes: float, overhead_bytes: float) -> Floats:
-    """Seconds to move bytes in bursts: each burst loses the time of ``overhead_bytes``.
-
-    This is the effective bandwidth ``BW * burst / (burst + overhead)`` of Zhang et al., FPGA 2015.
-    """
-    return np.asarray(traffic_bytes * ((1 + overhead_bytes / burst_bytes) / bytes_per_s))
+def boundary_bits(work: Operands) -> Floats:
+    """Bits that one image brings into the first layer and takes from the last one, ``... x l``; 0 in between."""
+    used = work.workload.used
+    layers = used.shape[-1]
+    if not layers:
+        return np.zeros(used.shape)
+    slots = np.arange(layers)
+    first = slots == used.argmax(-1)[..., None]
+    last = slots == (layers - 1 - used[..., ::-1].argmax(-1))[..., None]
+    return np.asarray((work.inputs * first + work.outputs * last) * (work.workload.repeats / work.workload.batch))

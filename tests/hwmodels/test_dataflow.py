@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hwmodels import HardwareError, systolic_cycles
 from hwmodels.dataflow import DATAFLOWS, fold_counts, product_cycles
+from hwmodels.networks import load_network
 
 ROWS_FILE = Path(__file__).parents[2] / ".." / "shared" / "reference" / "scalesim_cycles.csv"
 
@@ -61,6 +62,28 @@ def test_cycles_equal_every_row_of_the_scalesim_table() -> None:
         np.testing.assert_array_equal(systolic_cycles(m, k, n, rows=32, cols=32, dataflow=dataflow), expected)
 
 
+def test_array_sizes_broadcast_against_layers() -> None:
+    rows, cols = np.array([[4], [8]]), np.array([[3], [5]])
+    cycles = systolic_cycles(np.array([10, 20]), 9, 7, rows=rows, cols=cols, dataflow="ws")
+    alone = [[int(systolic_cycles(m, 9, 7, rows=r, cols=c, dataflow="ws")) for m in (10, 20)] for r, c in ((4, 3), (8, 5))]
+    assert cycles.tolist() == alone
+
+
+@pytest.mark.parametrize(
+    ("network", "dataflow", "cycles"),
+    [  # printed by SCALE-Sim 3.0.0 for whole networks, 32x32
+        ("scalesim_alexnet", "is", 1158205),
+        ("scalesim_alexnet", "ws", 1136239),
+        ("scalesim_resnet18", "os", 1718353),
+        ("scalesim_resnet50", "os", 4434168),
+        ("scalesim_resnet50", "ws", 5753486),
+    ],
+)
+def test_cycles_of_whole_networks_equal_scalesim(network: str, dataflow: str, cycles: int) -> None:
+    work = load_network(network)
+    assert systolic_cycles(work.gemm_m, work.gemm_k, work.gemm_n, rows=32, cols=32, dataflow=dataflow).sum() == cycles
+
+
 def test_sizes_broadcast_and_cycles_are_integers() -> None:
     cycles = systolic_cycles(np.arange(1, 4)[:, None], np.array([8, 16]), 4, rows=4, cols=4, dataflow="os")
     assert cycles.shape == (3, 2)
@@ -79,11 +102,11 @@ def test_the_array_never_computes_faster_than_its_macs_allow(m: int, k: int, n: 
 
 
 @given(m=sizes, k=sizes, n=sizes, rows=st.integers(1, 64), cols=st.integers(1, 64), dataflow=st.sampled_from(sorted(DATAFLOWS)))
-def test_overlapping_folds_is_never_slower(m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> None:
+def test_a_double_buffer_is_never_slower(m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> None:
     shape = (np.float64(m), np.float64(k), np.float64(n))
     flow = DATAFLOWS[dataflow]
-    plain, overlapped = (product_cycles(shape, flow, rows=rows, cols=cols, overlap=overlap) for overlap in (False, True))  # type: ignore[arg-type]
-    assert overlapped <= plain + rows  # a stream shorter than the array still waits for the next load
+    plain, double = (product_cycles(shape, flow, rows=rows, cols=cols, double_buffer=double) for double in (False, True))  # type: ignore[arg-type]
+    assert double <= plain + rows  # a stream shorter than the array still waits for the next load
 
 
 def test_operands_are_touched_once_per_fold_of_the_dimension_that_they_lack() -> None:

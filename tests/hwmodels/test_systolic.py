@@ -14,11 +14,13 @@ DEVICE = SystolicArray(
     cols=4,
     arrays=1,
     dataflow="os",
-    overlap_folds=False,
+    weight_double_buffer=False,
     clock_hz=1e6,
     max_bits=16,
     dsp_type="dsp48e2",
     dsps=16,
+    luts=10_000,
+    ffs=20_000,
     bram18=100,
     dram_bytes_per_s=1e9,
     dram_latency_s=1e-6,
@@ -73,14 +75,15 @@ def test_a_layer_by_hand() -> None:
     assert report.cycles == 335
     # inputs 4*16, weights 288, outputs 8*16, two bytes each
     assert report.dram_bytes == 2 * (64 + 288 + 128)
-    # 335 us of computing against 960 * 1.25 ns of transfer, and 1 us to the first word
-    assert report.latency_s == pytest.approx(336e-6)
+    # before computing 4 * 4 weights of 9 taps and 3 rows of 4 pixels and 4 channels arrive, and a row of 4 pixels and 4 filters leaves:
+    # (144 + 48 + 16) * 16 bit at 8000 bit per cycle; then 1 us to the first word
+    assert report.latency_s == pytest.approx(335e-6 + 208 * 16 / 8e9 + 1e-6)
     assert report.energy_parts_j["mac"] == pytest.approx(4608 * 2e-12)
     # inputs 16*36 per ceil(8/4) folds of filters, weights 36*8 per ceil(16/4) folds of pixels, outputs 16*8 once, and what DRAM fills
     assert report.energy_parts_j["sram"] == pytest.approx((2 * 576 + 4 * 288 + 128 + 480) * 16 * 1e-12)
     assert report.energy_parts_j["dram"] == pytest.approx(960 * 8 * 1e-11)
-    assert report.energy_parts_j["static"] == pytest.approx(336e-9)
-    assert report.utilization == pytest.approx(4608 / (336 * 16))
+    assert report.energy_parts_j["static"] == pytest.approx(336.416e-9)
+    assert report.utilization == pytest.approx(4608 / (336.416 * 16))
 
 
 def test_partial_sums_travel_where_the_reduction_is_folded() -> None:
@@ -110,14 +113,50 @@ def test_arrays_divide_pixels_filters_or_inputs() -> None:
 
 
 def test_splits_multiply_to_the_number_of_arrays() -> None:
-    assert splits(1) == ((1, 1, 1),)
-    assert len(splits(4)) == 6
-    assert all(m * k * n == 12 for m, k, n in splits(12))
+    def factors(arrays: int) -> list[tuple[float, ...]]:
+        return sorted(tuple(float(factor) for factor in way) for way in splits(arrays))
+
+    assert factors(1) == [(1, 1, 1)]
+    assert factors(4) == [(1, 1, 4), (1, 2, 2), (1, 4, 1), (2, 1, 2), (2, 2, 1), (4, 1, 1)]
+    assert all(m * k * n == 12 for m, k, n in factors(12))
+
+
+def test_a_number_of_arrays_that_cannot_be_divided_so_is_never_the_fastest() -> None:
+    ways = splits(np.array([[3], [4]]))
+    assert all(np.isnan(m * k * n).any() or (m * k * n == [[3], [4]]).all() for m, k, n in ways)
+    workload = conv().replace(in_channels=np.array([[4], [4]]))
+    both = dataclasses.replace(DEVICE, arrays=np.array([[3], [4]]), dsps=64).estimate(workload)
+    alone = [dataclasses.replace(DEVICE, arrays=arrays, dsps=64).estimate(conv()).cycles.item() for arrays in (3, 4)]
+    assert both.cycles[:, 0].tolist() == alone
+
+
+def test_a_weight_double_buffer_hides_all_loads_but_the_first() -> None:
+    # output stationary: 8 folds of max(36, 4) cycles, and 4 + 4 - 3 once
+    assert dataclasses.replace(DEVICE, weight_double_buffer=True).estimate(conv()).cycles == 8 * 36 + 5
+
+
+def test_array_sizes_are_axes() -> None:
+    rows, cols = np.array([[2], [4], [8]]), np.array([[8], [4], [3]])
+    workload = conv().replace(in_channels=np.full((3, 1), 4))
+    report = dataclasses.replace(DEVICE, rows=rows, cols=cols).estimate(workload)
+    for index in range(3):
+        alone = dataclasses.replace(DEVICE, rows=int(rows[index, 0]), cols=int(cols[index, 0])).estimate(conv())
+        assert report.total_latency_s[index] == alone.total_latency_s
+        assert report.total_energy_j[index] == pytest.approx(float(alone.total_energy_j))
+        assert report.resources["DSP"][index] == alone.resources["DSP"]
+        assert report.feasible[index] == alone.feasible
 
 
 def test_a_depthwise_layer_is_one_product_per_group() -> None:
     # 4 groups of m 16, k 9, n 1: ceil(16/4) * 1 folds of 4 + 4 + 9 - 2 = 15 cycles, less one
     assert DEVICE.estimate(conv(out_channels=[4], groups=[4])).cycles == 4 * (4 * 15 - 1)
+
+
+def test_a_vector_unit_takes_depthwise_layers_where_it_is_faster() -> None:
+    depthwise = conv(out_channels=[4], groups=[4])  # 4 * 16 * 9 = 576 MACs, 236 cycles on the array
+    assert dataclasses.replace(DEVICE, vector_lanes=4.0).estimate(depthwise).cycles == 144
+    assert dataclasses.replace(DEVICE, vector_lanes=1.0).estimate(depthwise).cycles == 236
+    assert dataclasses.replace(DEVICE, vector_lanes=4.0).estimate(conv()).cycles == 335
 
 
 def test_repeats_multiply_time_and_traffic() -> None:
@@ -139,8 +178,14 @@ def test_a_layer_can_be_bound_by_the_memory() -> None:
 
 
 def test_operands_beyond_the_ports_take_several_passes() -> None:
-    wide = dataclasses.replace(DEVICE, max_bits=32)
-    assert wide.estimate(conv(32)).cycles == 4 * wide.estimate(conv(16)).cycles
+    wide = dataclasses.replace(DEVICE, max_bits=24)  # 24 bits are two parts on a port of 18
+    assert wide.estimate(conv(24)).cycles == 2 * wide.estimate(conv(16)).cycles
+
+
+def test_a_floating_point_array_is_no_faster_on_narrow_numbers() -> None:
+    floating = dataclasses.replace(DEVICE, max_bits=32)
+    assert floating.estimate(conv(32)).cycles == floating.estimate(conv(4)).cycles
+    assert floating.estimate(conv(32)).resources["DSP"] == 5 * 16  # slices of a multiplication and an addition
 
 
 def test_a_float_network_costs_what_the_widest_format_costs() -> None:
@@ -152,8 +197,8 @@ def test_a_float_network_costs_what_the_widest_format_costs() -> None:
 def test_an_array_larger_than_the_chip_is_infeasible_with_a_reason() -> None:
     report = dataclasses.replace(DEVICE, rows=8, bram18=10).estimate(conv())
     assert not report.feasible
-    # FIFOs: 2 * (8 + 4) blocks, and 2 for the operand that stays
-    assert report.reasons() == ("needs 32 DSP, the device has 16", "needs 26 BRAM18, the device has 10")
+    # FIFOs: 2 * (8 + 4) blocks; all buffers are so shallow (2 * 36 input words in each of 4 banks at most) that the smallest are LUTs
+    assert report.reasons() == ("needs 32 DSP, the device has 16", "needs 24 BRAM18, the device has 10")
 
 
 def test_the_constructor_refuses_what_cannot_exist() -> None:

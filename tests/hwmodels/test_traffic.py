@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import numpy as np
-import pytest
-
 from hwmodels import Workload
-from hwmodels.traffic import Operands, offchip_bits, transfer_s
+from hwmodels.traffic import Operands, offchip_bits
 
 
 def conv(**changes: object) -> Workload:
@@ -74,6 +71,39 @@ def test_a_wide_network_is_priced_at_the_widest_format() -> None:
         assert getattr(wide, name) == getattr(narrow, name), name
 
 
-def test_bursts_divide_the_bandwidth() -> None:
-    # 3000 bytes in bursts of 300 with 100 lost each: 4000 bytes of time at 2000 per second
-    assert transfer_s(np.array(3000.0), bytes_per_s=2000, burst_bytes=300, overhead_bytes=100) == pytest.approx(2)
+def chain(fused: list[int], filters: list[int]) -> Operands:
+    """Pointwise layers on 8x8 pixels, 8 bit; a layer of 0 filters is an unused slot."""
+    inputs = [4, 4, 4, 4][: len(filters)]
+    pixels = [8] * len(filters)
+    sizes = {"in_h": pixels, "in_w": pixels, "out_h": pixels, "out_w": pixels}
+    names = tuple("abcd"[: len(filters)])
+    bits = {"weight_bits": [8] * len(filters), "activation_bits": [8] * len(filters)}
+    return Operands(Workload(names=names, in_channels=inputs, out_channels=filters, fused=fused, **sizes, **bits), 16)  # type: ignore[arg-type]
+
+
+def test_maps_between_fused_layers_do_not_travel() -> None:
+    work = chain([1, 1, 0], [4, 4, 4])
+    assert work.from_dram.tolist() == [1, 0, 0]
+    assert work.to_dram.tolist() == [0, 0, 1]
+    assert work.in_group.tolist() == [1, 1, 1]
+    # a map has 4 * 64 * 8 = 2048 bits, weights 16 * 8 = 128: the first layer reads its map, the last writes its own
+    assert offchip_bits(work, 1e6).tolist() == [2048 + 128, 128, 128 + 2048]
+
+
+def test_a_fused_map_passes_slots_without_a_layer() -> None:
+    work = chain([1, 0, 0], [4, 0, 4])
+    assert work.from_dram[2] == 0
+    assert work.to_dram.tolist()[0] == 0
+
+
+def test_the_last_map_leaves_the_chip_whatever_it_says() -> None:
+    work = chain([0, 1, 0], [4, 4, 0])
+    assert work.to_dram[1] == 1
+    assert work.in_group.tolist()[:2] == [0, 0]
+
+
+def test_a_workload_without_fusion_travels_whole() -> None:
+    work = chain([0, 0], [4, 4])
+    assert not work.fuses
+    assert work.from_dram == 1
+    assert offchip_bits(work, 1e6).tolist() == [4224, 4224]
