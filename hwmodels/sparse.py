@@ -4,53 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from hwmodels.cost import CostReport, Floats
-from hwmodels.imbalance import expected_maximum, irregularity, lane_steps, run_length_padding, slowest
-from hwmodels.parameters import check_parameters
+from hwmodels.batching import in_chunks
+from hwmodels.cost import CostReport
+from hwmodels.errors import DeviceError, WorkloadError
+from hwmodels.formats import Format, PackedOperands
+from hwmodels.imbalance import Floats
+from hwmodels.mapped import Mapped
+from hwmodels.parameters import Count, Quantity, check_parameters
+from hwmodels.row_stationary import RowStationary, eyeriss
+from hwmodels.skipping import cambricon_x, cnvlutin, eie, eyeriss_v2, scnn
 from hwmodels.technology import REFERENCE_BITS, mac_energy_scale
+from hwmodels.tensor_core import dual_side, n_m
 from hwmodels.traffic import Operands, offchip_bits
-from hwmodels.workload import Workload
+from hwmodels.uncertainty import uncertainty
+from hwmodels.workload import Op, Workload
 
 KIB: Final = 1024
-GATED_SHARE: Final = 0.03  # of a MAC's energy that a gated MAC takes: 0.066 of 2.2 pJ (Accelergy's Eyeriss table)
-_WEIGHT_MEMORY: Final = "KiB of weight memory"
-_EIE_POINTER_BITS: Final = 16  # one per PE and column (Han et al., ISCA 2016)
+WEIGHT_MEMORY: Final = "KiB of weight memory"
 
-
-@dataclass(frozen=True, eq=False)
-class Mapped:
-    """A layer on the processing elements.
-
-    Attributes:
-        cycles: of one matrix product, ``... x l``.
-        active: share of the MACs that are executed, padding zeros included.
-        energy: share of the MACs' energy that is spent, gated ones included.
-        filters: output channels that are computed at once; the inputs are read once per such set.
-        extra_weight_bits: stored beside the weights and their indices, of the whole layer.
-    """
-
-    cycles: Floats
-    active: Floats
-    energy: Floats
-    filters: Floats | float
-    extra_weight_bits: Floats | float = 0.0
+Mode: TypeAlias = Literal["eie", "cambricon_x", "cnvlutin", "scnn", "eyeriss", "eyeriss_v2", "n_m", "dstc"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseAccelerator:
     """An array of processing elements (PEs) with a shared buffer and a DRAM, that knows about zeros.
 
-    Modes:
-        eie: skips zero weights and activations; rows of the weight matrix interleaved over PEs (Han et al., ISCA 2016).
-        cambricon_x: skips zero weights; a filter per PE, ``lanes`` inputs at once (Zhang et al., MICRO 2016).
-        cnvlutin: skips zero activations; ``lanes`` of inputs each feed ``pes`` filters (Albericio et al., ISCA 2016).
-        eyeriss: row stationary, gates MACs with zero activations, saves no time; ``pes`` rows of ``lanes`` (Chen et al., ISCA 2016).
+    Modes (the equations are in `skipping`, `row_stationary` and `tensor_core`):
+        eie: skips zero weights and activations of fully connected layers, the only ones that it runs.
+        cambricon_x: skips zero weights; a filter per PE, ``lanes`` inputs at once.
+        cnvlutin: skips zero activations; ``lanes`` of inputs each feed ``pes`` filters.
+        scnn: skips both in convolutions; ``weight_lanes`` weights meet ``lanes / weight_lanes`` activations.
+        eyeriss: row stationary, gates MACs with zero activations, saves no time; ``pes`` rows of ``lanes``.
+        eyeriss_v2: skips both, a pair of non-zeros per lane.
+        n_m: skips N:M group patterns exactly and nothing else.
+        dstc: skips both in blocks of packed bitmap vectors.
 
-    Bits are fixed in time: narrow operands save energy and memory, not cycles. Latency is the longer of computing and transferring.
+    Bits are fixed in time: narrow operands save energy and memory, not cycles. Latency is the longer of computing and transferring;
+    in mode ``eyeriss`` only weights travel while it computes, and the maps before and after.
 
     Attributes:
         name: the device's name.
@@ -63,136 +58,180 @@ class SparseAccelerator:
         dram_bytes_per_s: bandwidth.
         mac_energy_j: of one 16 x 16 bit MAC.
         register_energy_j, noc_energy_j, buffer_energy_j, dram_energy_j: of moving one 16-bit word.
-        static_power_w: leakage and clock tree.
-        area_mm2: of the chip.
+        static_power_w: leakage and clock tree, of all but the PEs.
+        area_mm2: of all but the PEs and the buffer.
+        pe_power_w, pe_area_mm2: leakage, clock tree and area of one multiplier with its registers.
+        byte_area_mm2: area of a byte of buffer.
+        weight_format, map_format: how weights and feature maps are stored, see `formats`.
+        run_bits, map_run_bits: bits of a zero run before each weight or activation; a longer run costs a stored zero. For ``n_m``
+            ``run_bits`` is the width of a position.
         fifo_depth: ``eie`` only: activations queued before each PE.
-        run_bits: ``eie`` only: bits of the zero run before each weight; a longer run costs a stored zero.
+        weight_lanes: ``scnn`` and ``dstc``: the side of the multiplier array that weights enter.
+        accumulators: ``scnn`` only: partial sums that a PE holds.
+        kept_fraction: ``n_m`` only: N/M.
+        spad_weights: ``eyeriss_v2`` only: weights that a PE holds.
+        correlation_fraction: ``eyeriss_v2`` only: correlation of non-zero weights with non-zero activations.
+        spad_filters, spad_inputs: ``eyeriss`` only: filters and input words in a PE.
+        input_bank_bytes: ``eyeriss`` only: part of the buffer that holds the input rows of one pass.
+        filter_buffer_bytes: ``eyeriss`` only: part of the buffer through which weights stream.
+        bus_words, filter_bus_words: ``eyeriss`` only: 16-bit words per cycle of the partial-sum and the filter bus.
     """
 
     name: str
-    mode: Literal["eie", "cambricon_x", "cnvlutin", "eyeriss"]
-    pes: int
-    lanes: int
-    clock_hz: float
+    mode: Mode
+    pes: Count
+    lanes: Count
+    clock_hz: Quantity
     max_bits: int
-    buffer_bytes: float
+    buffer_bytes: Quantity
     weights_on_chip: bool
-    dram_bytes_per_s: float
-    mac_energy_j: float
-    register_energy_j: float
-    noc_energy_j: float
-    buffer_energy_j: float
-    dram_energy_j: float
-    static_power_w: float
-    area_mm2: float
-    fifo_depth: int = 8
-    run_bits: int = 4
+    dram_bytes_per_s: Quantity
+    mac_energy_j: Quantity
+    register_energy_j: Quantity
+    noc_energy_j: Quantity
+    buffer_energy_j: Quantity
+    dram_energy_j: Quantity
+    static_power_w: Quantity
+    area_mm2: Quantity
+    pe_power_w: Quantity = 0.0
+    pe_area_mm2: Quantity = 0.0
+    byte_area_mm2: Quantity = 0.0
+    weight_format: Format = "bitmask"
+    map_format: Format = "dense"
+    run_bits: Count = 4
+    map_run_bits: Count = 4
+    fifo_depth: Count = 8
+    weight_lanes: int = 4
+    accumulators: Count = 1024
+    kept_fraction: float = 0.5
+    spad_weights: Count = 192
+    correlation_fraction: Quantity = 0.05
+    spad_filters: Count = 16
+    spad_inputs: Count = 12
+    input_bank_bytes: Quantity = 4096.0
+    filter_buffer_bytes: Quantity = 8192.0
+    bus_words: Quantity = 8.0
+    filter_bus_words: Quantity = 4.0
 
     def __post_init__(self) -> None:
         check_parameters(self)
+        if self.mode == "dstc" and (isinstance(self.lanes, np.ndarray) or self.lanes % self.weight_lanes):
+            raise DeviceError(f"`lanes` of mode 'dstc' must be one multiple of `weight_lanes` {self.weight_lanes}, but is {self.lanes}.")
+
+    @property
+    def supports(self) -> frozenset[Op]:
+        """The layers that the device can run."""
+        return frozenset({Op.LINEAR}) if self.mode == "eie" else frozenset(Op)
+
+    @property
+    def array(self) -> RowStationary:
+        """The array of mode ``eyeriss``."""
+        word_bytes = REFERENCE_BITS / 8
+        kept = self.buffer_bytes - self.filter_buffer_bytes - self.input_bank_bytes
+        return RowStationary(
+            rows=self.pes,
+            cols=self.lanes,
+            spad_filters=self.spad_filters,
+            spad_inputs=self.spad_inputs,
+            buffer_words=np.maximum(kept, word_bytes) / word_bytes,
+            bank_words=self.input_bank_bytes / word_bytes,
+            bus_words=self.bus_words,
+            filter_bus_words=self.filter_bus_words,
+        )
 
     def nonidealities(self, workload: Workload) -> Mapping[str, float] | None:
         """None: digital arithmetic is exact."""
 
+    def packed(self, workload: Workload) -> PackedOperands:
+        """The operands of a workload in the device's formats."""
+        formats = {"weight_format": self.weight_format, "map_format": self.map_format}
+        runs = {"run_bits": self.run_bits, "map_run_bits": self.map_run_bits}
+        return PackedOperands(workload, self.max_bits, **formats, **runs, n_m=self.kept_fraction)  # type: ignore[arg-type]
+
+    @in_chunks
     def estimate(self, workload: Workload) -> CostReport:
-        """Latency, energy and resources of each candidate."""
-        work = Operands(workload, self.max_bits)
+        """Latency, energy and resources of each candidate.
+
+        Raises:
+            WorkloadError: if the device cannot run a layer.
+        """
+        self._check_layers(workload)
+        work = self.packed(workload)
         mapped = _MODES[self.mode](self, work)
-        cycles = mapped.cycles * work.runs
         stored = work.packed_weights + mapped.extra_weight_bits
-        dram_bits = self._dram_bits(work, stored)
-        busy_s = np.maximum(cycles / self.clock_hz, dram_bits / (8 * self.dram_bytes_per_s))
-        latency_s = np.broadcast_to(busy_s, workload.shape)
-        peak = self.pes * self.lanes * self.clock_hz
+        weight_bits, map_bits = self._offchip_bits(work, mapped, stored)
+        weight_s, map_s = (bits / (8 * self.dram_bytes_per_s) for bits in (weight_bits, map_bits))
+        cycles = mapped.cycles * workload.repeats
+        compute_s = cycles / self.clock_hz
+        busy_s = np.maximum(compute_s, weight_s) + map_s if self.mode == "eyeriss" else np.maximum(compute_s, weight_s + map_s)
+        latency_s = np.broadcast_to(busy_s, np.broadcast_shapes(workload.shape, np.shape(busy_s)))
+        multipliers = self.pes * self.lanes
         executed = work.macs * mapped.active
         return CostReport(
             names=workload.names,
             latency_s=latency_s,
-            energy_parts_j=self._energy_parts_j(work, mapped, stored, dram_bits) | {"static": self.static_power_w * latency_s},
+            energy_parts_j=self._energy_parts_j(work, mapped, stored, weight_bits + map_bits)
+            | {"static": np.asarray((self.static_power_w + self.pe_power_w * multipliers) * latency_s)},
             cycles=cycles,
-            utilization=np.minimum(executed / np.maximum(latency_s * peak, np.finfo(float).tiny), 1),
-            dram_bytes=dram_bits / 8,
-            area_mm2=np.asarray(self.area_mm2),
-            resources={_WEIGHT_MEMORY: np.asarray(stored.sum(-1) / (8 * KIB))} if self.weights_on_chip else {},
-            limits={_WEIGHT_MEMORY: self.buffer_bytes / KIB} if self.weights_on_chip else {},
+            utilization=np.minimum(executed / np.maximum(latency_s * (multipliers * self.clock_hz), np.finfo(float).tiny), 1),
+            dram_bytes=(weight_bits + map_bits) / 8,
+            area_mm2=np.asarray(self.area_mm2 + self.pe_area_mm2 * multipliers + self.byte_area_mm2 * self.buffer_bytes),
+            resources={WEIGHT_MEMORY: np.asarray(stored.sum(-1) / (8 * KIB))} if self.weights_on_chip else {},
+            limits={WEIGHT_MEMORY: self.buffer_bytes / KIB} if self.weights_on_chip else {},
+            uncertainty=uncertainty("sparse"),
         )
 
-    def _dram_bits(self, work: Operands, stored: Floats) -> Floats:
+    def _check_layers(self, workload: Workload) -> None:
+        if self.mode != "eie":
+            return
+        foreign = workload.used & (workload.op != Op.LINEAR)
+        if foreign.any():
+            layer = workload.names[np.argwhere(foreign)[0][-1]]
+            raise WorkloadError(
+                f"Device '{self.name}' runs fully connected layers only, but layer '{layer}' is a convolution; "
+                "price it on scnn or eyeriss_v2."
+            )
+
+    def _offchip_bits(self, work: Operands, mapped: Mapped, stored: Floats) -> tuple[Floats, Floats]:
+        """Bits of weights and of feature maps that cross the off-chip bus, all runs."""
+        repeats = work.workload.repeats
         if self.weights_on_chip:
-            return (work.inputs + work.outputs) * work.workload.repeats
-        return offchip_bits(work, self.buffer_bytes * 8 / 2) + (stored - work.packed_weights) * work.workload.repeats
+            return np.zeros(()), (work.inputs * work.from_dram + work.outputs * work.to_dram) * repeats
+        if mapped.map_bits is not None:
+            return stored * mapped.weight_loads * repeats, mapped.map_bits * repeats
+        # the better loop order reads one operand once and the other several times: which of them does not matter here
+        return (stored - work.packed_weights) * repeats, offchip_bits(work, self.buffer_bytes * 8 / 2)
 
     def _energy_parts_j(self, work: Operands, mapped: Mapped, stored: Floats, dram_bits: Floats) -> dict[str, Floats]:
-        """Joules by level of the memory hierarchy: registers per executed MAC, buffer and network per set of filters."""
+        """Joules by level of the memory hierarchy: registers per executed MAC, buffer and network per read of the inputs."""
         executed = work.macs * mapped.energy
-        index_bits = work.workload.index_bits
-        # one weight with its index and one activation are read, one partial sum is read and written
-        register_bits = work.stored_weight_bits + index_bits + work.activation_bits + 2 * REFERENCE_BITS
-        input_reads = np.ceil(work.n / mapped.filters)
-        fetched = np.zeros(()) if self.weights_on_chip else stored  # weights that live in the PEs cross no network
-        moved = (work.inputs * input_reads + fetched + work.outputs) * work.workload.repeats / REFERENCE_BITS
+        # one weight and one activation are read, one partial sum is read and written
+        register_bits = work.stored_weight_bits + work.activation_bits + 2 * REFERENCE_BITS
+        fetched = 0.0 if self.weights_on_chip else stored  # weights that live in the PEs cross no network
+        words = (work.inputs * mapped.input_reads + fetched + work.outputs) / REFERENCE_BITS
+        repeats = work.workload.repeats
         return {
             "mac": executed * (self.mac_energy_j * mac_energy_scale(work.weight_bits, work.activation_bits)),
             "register": executed * (self.register_energy_j / REFERENCE_BITS * register_bits),
-            "noc": self.noc_energy_j * moved,
-            "buffer": self.buffer_energy_j * (moved + dram_bits / REFERENCE_BITS),
+            "noc": self.noc_energy_j * ((words + mapped.partial_words + mapped.hops) * repeats),
+            "buffer": self.buffer_energy_j * ((words + mapped.partial_words) * repeats + dram_bits / REFERENCE_BITS),
             "dram": self.dram_energy_j / REFERENCE_BITS * dram_bits,
         }
 
 
-def _eie(device: SparseAccelerator, work: Operands) -> Mapped:
-    """``J max(mu (1 + z cv (D**-1.75 + J**-0.5)), 1)``: J broadcast activations, mu entries per PE and column.
-
-    The two terms in the bracket, the FIFO depth D and the end of the run, are fitted to a FIFO simulation.
-    """
-    density = np.clip(work.workload.weight_density, 1e-6, 1)  # an empty column still divides by its entries below
-    rows = np.ceil(work.n / device.pes)
-    padding = run_length_padding(rows, density, index_bits=device.run_bits)
-    columns = work.m * work.k * work.workload.activation_density
-    variation = np.sqrt((1 - density) / np.maximum(rows * density, density)) * irregularity(work.workload)
-    waiting = expected_maximum(device.pes) * variation * (device.fifo_depth**-1.75 + np.maximum(columns, 1) ** -0.5)
-    mean = np.minimum(rows * density + padding, rows)
-    entries = np.minimum(np.maximum(mean * (1 + waiting), 1), rows)
-    share = mean / np.maximum(rows, 1) * work.workload.activation_density
-    stored_columns = device.pes * work.k * work.workload.groups * work.used
-    overhead = stored_columns * (_EIE_POINTER_BITS + padding * (work.stored_weight_bits + device.run_bits))
-    return Mapped(columns * entries, share, share, np.maximum(work.n, 1), overhead)
-
-
-def _cambricon_x(device: SparseAccelerator, work: Operands) -> Mapped:
-    """A filter per PE, its non-zero weights ``lanes`` at a time; the PEs wait for the fullest filter."""
-    density, irregular = work.workload.weight_density, irregularity(work.workload)
-    fullest = slowest(work.k * density, density, units=device.pes, most=work.k, irregular=irregular)
-    steps = lane_steps(fullest, lanes=device.lanes, most=work.k, irregular=irregular)
-    return Mapped(work.m * np.ceil(work.n / device.pes) * steps, density, density, device.pes)
-
-
-def _cnvlutin(device: SparseAccelerator, work: Operands) -> Mapped:
-    """A lane per slice of the inputs, ``pes`` filters at once; the lanes of a window wait for the fullest slice."""
-    density = work.workload.activation_density
-    slices = np.ceil(work.k / device.lanes)
-    fullest = slowest(slices * density, density, units=device.lanes, most=slices)
-    return Mapped(work.m * np.ceil(work.n / device.pes) * np.maximum(fullest, np.minimum(slices, 1)), density, density, device.pes)
-
-
-def _eyeriss(device: SparseAccelerator, work: Operands) -> Mapped:
-    """A PE convolves one kernel row with one input row; kernel rows stack vertically, output rows lie side by side.
-
-    Alexnet's layers keep 154, 135, 156, 156 and 156 of 12 x 14 PEs busy this way, as measured.
-    """
-    layer = work.workload
-    stacks = np.maximum(np.floor(device.pes / layer.kernel_h), 1)
-    folds = np.ceil(layer.kernel_h / device.pes)
-    strips = np.ceil(layer.out_h / device.lanes)
-    row_sets = layer.batch * strips * folds * work.n * (layer.in_channels // layer.groups) * work.used
-    spent = layer.activation_density + GATED_SHARE * (1 - layer.activation_density)
-    cycles = np.ceil(row_sets / stacks) * layer.out_w * layer.kernel_w
-    return Mapped(np.asarray(cycles, np.float64), np.ones(()), spent, np.asarray(stacks, np.float64))
-
-
-_MODES: Final[dict[str, Callable[[SparseAccelerator, Operands], Mapped]]] = {
-    "eie": _eie,
-    "cambricon_x": _cambricon_x,
-    "cnvlutin": _cnvlutin,
-    "eyeriss": _eyeriss,
-}
+_MODES: Final[Mapping[str, Callable[[SparseAccelerator, Operands], Mapped]]] = MappingProxyType(
+    {
+        "eie": lambda device, work: eie(work, pes=device.pes, fifo_depth=device.fifo_depth, run_bits=device.run_bits),
+        "cambricon_x": lambda device, work: cambricon_x(work, pes=device.pes, lanes=device.lanes),
+        "cnvlutin": lambda device, work: cnvlutin(work, pes=device.pes, lanes=device.lanes),
+        "scnn": lambda device, work: scnn(
+            work, pes=device.pes, lanes=device.lanes, weight_lanes=device.weight_lanes, accumulators=device.accumulators
+        ),
+        "eyeriss": lambda device, work: eyeriss(work, array=device.array),
+        "eyeriss_v2": lambda device, work: eyeriss_v2(
+            work, pes=device.pes, lanes=device.lanes, spad_weights=device.spad_weights, correlation=device.correlation_fraction
+        ),
+        "n_m": lambda device, work: n_m(work, pes=device.pes, lanes=device.lanes, kept=device.kept_fraction),
+        "dstc": lambda device, work: dual_side(work, pes=device.pes, lanes=int(device.lanes), weight_lanes=device.weight_lanes),
+    }
+)
