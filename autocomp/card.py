@@ -28,6 +28,7 @@ METRICS: Mapping[str, tuple[str, float, str]] = {  # metric -> (what a reader ca
     "loss": ("Loss, validation", 1, "{:.4f}"),
     "latency_s": ("Latency", 1e6, "{:,.1f} µs"),
     "energy_j": ("Energy", 1e6, "{:,.2f} µJ"),
+    "area_mm2": ("Area", 1, "{:,.4g} mm²"),
     "size_bytes": ("Weights", 1e-3, "{:,.1f} kB"),
     "macs": ("Multiply-accumulates", 1e-6, "{:,.3f} M"),
     "params": ("Nonzero weights", 1, "{:,.0f}"),
@@ -53,6 +54,7 @@ def in_reading_order(metrics: Iterable[str]) -> list[str]:
 
 def model_card(record: Mapping[str, Any]) -> str:
     """The card of a record, as Markdown with YAML front matter."""
+    configuration = Configuration.unflatten(record["configuration"])
     front_matter = yaml.safe_dump(_front_matter(record), sort_keys=False, allow_unicode=True)
     return f"""---
 {front_matter}---
@@ -81,8 +83,8 @@ the run. `autocomp evaluate .` measures the test accuracy again.
 
 ## What was done to each layer
 
-{_layers(record["configuration"])}
-"""
+{_layers(configuration)}
+{_device(configuration)}"""
 
 
 def _front_matter(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,8 +106,20 @@ def _metric_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _layers(flat: Mapping[str, Any]) -> str:
-    configuration = Configuration.unflatten(flat)
+def in_words(device: Mapping[str, Any]) -> str:
+    """Parameters of a device in a few words, such as ``rows 16, dataflow os``."""
+    return ", ".join(f"{parameter.replace('_', ' ')} {value}" for parameter, value in device.items())
+
+
+def _device(configuration: Configuration) -> str:
+    """A section about the device, where a search decided on it."""
+    if not configuration.device:
+        return ""
+    rows = [(parameter, str(value)) for parameter, value in configuration.device.items()]
+    return f"\n## The device that it was designed with\n\n{_table(('parameter', 'value'), rows)}\n"
+
+
+def _layers(configuration: Configuration) -> str:
     used = [knob for knob in KNOBS if any(getattr(choice, knob) != DEFAULTS[knob] for choice in configuration.values())]
     if not used:
         return "Nothing."

@@ -1,4 +1,4 @@
-"""Choice and Configuration: what is done to a layer, and to a network; plain values without weights."""
+"""Choice and Configuration: what is done to a layer, and to a network and its device; plain values without weights."""
 
 from __future__ import annotations
 
@@ -112,13 +112,21 @@ class Choice:
 KNOBS = tuple(f.name for f in fields(Choice))
 DEFAULTS: Mapping[str, Any] = {f.name: f.default for f in fields(Choice)}
 UNTOUCHED = Choice()
+Designs = Mapping[str, Sequence[Any]]
+"""A column of ``b`` values for each parameter of the device that is decided on; None leaves the device's own."""
+DEVICE = "hw"  # takes the place of the layer in the name of a decision about the device
 
 
 class Configuration(Mapping[str, Choice]):
-    """One choice per layer; layers that are not named are left alone. Immutable, hashable, equal by meaning."""
+    """One choice per layer; layers that are not named are left alone. Immutable, hashable, equal by meaning.
 
-    def __init__(self, choices: Mapping[str, Choice]) -> None:
+    Attributes:
+        device: parameters of the device that the search decides on, too, with their values; empty for the device as it is.
+    """
+
+    def __init__(self, choices: Mapping[str, Choice], device: Mapping[str, Any] | None = None) -> None:
         self._choices = {layer: choice for layer, choice in choices.items() if choice != UNTOUCHED}
+        self.device: Mapping[str, Any] = dict(sorted((device or {}).items()))
 
     def __getitem__(self, layer: str) -> Choice:
         return self._choices[layer]
@@ -133,23 +141,26 @@ class Configuration(Mapping[str, Choice]):
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Configuration) and self._choices == other._choices
+        return isinstance(other, Configuration) and self._choices == other._choices and self.device == other.device
 
     def __repr__(self) -> str:
-        return f"Configuration({self._choices})"
+        return f"Configuration({self._choices}{f', device={self.device}' if self.device else ''})"
 
     def choice(self, layer: str) -> Choice:
         """The layer's choice, `UNTOUCHED` where none was made."""
         return self._choices.get(layer, UNTOUCHED)
 
     def flatten(self) -> dict[str, Any]:
-        """Every decision that differs from the default, as ``"layer/knob" -> value``; the one form for files and databases."""
+        """Every decision that differs from the default, as ``"layer/knob" -> value``; the one form for files and databases.
+
+        Parameters of the device are named ``hw/parameter``.
+        """
         return {
             f"{layer}/{knob}": value
             for layer, choice in sorted(self._choices.items())
             for knob, value in asdict(choice).items()
             if value != DEFAULTS[knob]
-        }
+        } | {f"{DEVICE}/{parameter}": value for parameter, value in self.device.items()}
 
     @classmethod
     def unflatten(cls, flat: Mapping[str, Any]) -> Configuration:
@@ -159,12 +170,16 @@ class Configuration(Mapping[str, Choice]):
             ConfigError: on a key that is not ``layer/knob`` or a value out of range.
         """
         choices: dict[str, dict[str, Any]] = {}
+        device: dict[str, Any] = {}
         for name, value in flat.items():
             layer, _, knob = name.rpartition("/")
+            if is_of_device(layer, knob):
+                device[knob] = value
+                continue
             if not layer or knob not in KNOBS:
                 raise ConfigError(f"A decision is named layer/knob with a knob of {', '.join(KNOBS)}, but is '{name}'.")
             choices.setdefault(layer, {})[knob] = value
-        return cls({layer: Choice(**knobs) for layer, knobs in choices.items()})
+        return cls({layer: Choice(**knobs) for layer, knobs in choices.items()}, device)
 
     @cached_property
     def key(self) -> str:
@@ -172,9 +187,20 @@ class Configuration(Mapping[str, Choice]):
         return hashlib.sha256(json.dumps(self.flatten(), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def is_of_device(layer: str, knob: str) -> bool:
+    """Whether a decision is about a parameter of the device; a layer may be called ``hw``, but has other knobs."""
+    return layer == DEVICE and knob not in KNOBS
+
+
+def designs_of(configurations: Sequence[Configuration]) -> Designs:
+    """The devices of ``b`` configurations."""
+    parameters = sorted({parameter for c in configurations for parameter in c.device})
+    return {parameter: [c.device.get(parameter) for c in configurations] for parameter in parameters}
+
+
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """Many configurations as arrays, ``b x l`` each (b candidates, l layers); categories as indices."""
+    """What many configurations do to each layer, as arrays, ``b x l`` each (b candidates, l layers); categories as indices."""
 
     layers: tuple[str, ...]
     sparsity: NDArray[np.float64]

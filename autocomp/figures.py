@@ -1,4 +1,4 @@
-"""Figures of a run: the front, its growth, and what it does to each layer."""
+"""Figures of a run: the front, its growth, and what it does to each layer; and of an exploration of designs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autocomp.card import METRICS, in_reading_order, show, title
-from autocomp.choice import DEFAULTS, KNOBS, SWITCHES, Choice, Configuration
+from autocomp.card import METRICS, in_reading_order, in_words, show, title
+from autocomp.choice import DEFAULTS, DEVICE, KNOBS, SWITCHES, Choice, Configuration
+from autocomp.exploration import Exploration
 from autocomp.objective import MEASURED_METRICS
 from autocomp.outcome import Outcome
 from autocomp.pareto import ParetoFront
@@ -19,6 +20,7 @@ from autocomp.trial import Status
 GREY, BLUE, ORANGE, GREEN = "#b4bac4", "#2563eb", "#ea580c", "#059669"
 LOG_TICKS = [digit * 10.0**power for power in range(-6, 10) for digit in (1, 2, 5)]
 HOVER_LAYERS = 20  # more lines would not fit on a screen
+MOST_POINTS = 4000  # of a cloud; a browser draws these at once
 Point = tuple[str, Mapping[str, float], Configuration]
 
 
@@ -62,6 +64,40 @@ def layers_figure(outcome: Outcome) -> go.Figure:
         figure.add_trace(_heatmap(values, names, layers, darker_is_more=knob == "sparsity"), 1, column)
     figure.update_yaxes(autorange="reversed").update_xaxes(type="category", tickangle=-60)
     return _plain(figure, height=160 + 24 * len(layers))
+
+
+def designs_figure(exploration: Exploration, heading: str) -> go.Figure:
+    """The first objective against every other one, a panel each: designs that fit, the front, and the device as it is."""
+    first, *others = exploration.objectives
+    panels = others or [first]
+    figure = make_subplots(1, len(panels), horizontal_spacing=0.08)
+    fitting = [place for place, fits in enumerate(exploration.feasible.tolist()) if fits]
+    places = {"dominated": fitting[:: -(-len(fitting) // MOST_POINTS)], "front": exploration.front}
+    looks = {"dominated": {"color": GREY, "size": 5}, "front": {"color": BLUE, "size": 10}}
+    for column, other in enumerate(panels, 1):
+        for name, members in places.items():
+            values = [[exploration.figures[metric][place] for place in members] for metric in (first, other)]
+            hover = [_hover_design(exploration, place) for place in members]
+            figure.add_trace(_cloud(name, values, (first, other), hover, looks[name]).update(showlegend=column == 1), 1, column)
+        own = [[exploration.own[metric]] for metric in (first, other)]
+        star = _cloud("as it is", own, (first, other), ["<b>the device as it is</b>"], {"color": GREEN, "size": 15, "symbol": "star"})
+        figure.add_trace(star.update(showlegend=column == 1), 1, column)
+        figure.update_xaxes(title_text=_axis(first), type="log", tickvals=LOG_TICKS, row=1, col=column)
+        figure.update_yaxes(title_text=_axis(other), type="log", tickvals=LOG_TICKS, row=1, col=column)
+    return _plain(figure, height=520).update_layout(title_text=heading, margin_t=90)
+
+
+def _cloud(name: str, values: list[list[float]], metrics: tuple[str, str], hover: list[str], marker: dict[str, Any]) -> go.Scatter:
+    x, y = ([_scaled(metric, {metric: value}) for value in column] for metric, column in zip(metrics, values, strict=True))
+    return go.Scatter(name=name, legendgroup=name, x=x, y=y, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")
+
+
+def _hover_design(exploration: Exploration, place: int) -> str:
+    design = exploration.design(place)
+    parameters = [f"{escape(key)} {escape(str(value))}" for key, value in design["parameters"].items()]
+    prices = [f"{title(name)} {show(name, design[name])}" for name in in_reading_order(METRICS) if design.get(name)]
+    needs = [f"{need['used']:,.0f} of {need['limit']:,.0f} {escape(name)}" for name, need in design["resources"].items()]
+    return "<br>".join([f"<b>{', '.join(parameters)}</b>", *prices, *needs])
 
 
 def _heatmap(values: list[list[float]], names: list[str], layers: list[str], *, darker_is_more: bool) -> go.Heatmap:
@@ -117,7 +153,8 @@ def _hover(name: str, metrics: Mapping[str, float], configuration: Configuration
     figures = [f"{title(m)} {show(m, metrics[m])}" for m in in_reading_order(metrics) if m in METRICS]
     layers = [f"{escape(layer)}: {describe(choice)}" for layer, choice in configuration.items()]
     more = [f"and {len(layers) - HOVER_LAYERS} more layers"] if len(layers) > HOVER_LAYERS else []
-    return "<br>".join([f"<b>{name}</b>", *figures, "", *layers[:HOVER_LAYERS], *more])
+    device = [f"{DEVICE}: {escape(in_words(configuration.device))}"] if configuration.device else []
+    return "<br>".join([f"<b>{name}</b>", *figures, "", *layers[:HOVER_LAYERS], *more, *device])
 
 
 def describe(choice: Choice) -> str:

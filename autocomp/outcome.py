@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Outcome:
         reference: the corner that hypervolume is measured to, metric values.
         objectives: what was searched for.
         config: the settings of the run.
+        hardware: name of the hardware model that set the prices.
+        uncertainty: factors (``latency``, ``energy``) within which nine of ten published figures lie; empty where none are known.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Outcome:
     reference: Mapping[str, float]
     objectives: Sequence[Objective]
     config: Mapping[str, Any]
+    hardware: str = ""
+    uncertainty: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def recommended(self) -> FrontMember | None:

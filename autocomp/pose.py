@@ -19,6 +19,7 @@ from autocomp.tasks.base import Task
 from autocomp.tasks.images import evaluate, to_input
 from autocomp.tracing import trace
 from hwmodels import HardwareModel
+from hwmodels.design import Adjustable
 
 DENSITY_IMAGES = 64  # training images on which the density of activations is measured
 
@@ -47,7 +48,7 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     workload = trace(teacher, task.input_shape, sample).replace(batch=1)
     problem = Problem(
         workload=workload,
-        space=build_space(config["space"]["rules"], workload, methods),
+        space=build_space(config["space"]["rules"], workload, methods, hardware.axes if isinstance(hardware, Adjustable) else None),
         methods=methods,
         hardware=hardware,
         objectives=tuple(Objective(metric, **settings) for metric, settings in config["objectives"].items()),

@@ -9,11 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autocomp.choice import Choices, Configuration
+from autocomp.choice import Choices, Configuration, Designs, designs_of
 from autocomp.compression.base import Method
+from autocomp.errors import ConfigError
 from autocomp.objective import PAPER_METRICS, Objective
 from autocomp.space import SearchSpace, Vectors
 from hwmodels import CostReport, HardwareModel, Workload
+from hwmodels.design import Adjustable
+from hwmodels.guarded import Guarded
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +29,7 @@ class Problem:
         workload: the teacher's layers (``l``).
         space: the choices.
         methods: in the order in which they are applied.
-        hardware: the price list.
+        hardware: the price list; where the space has knobs of the device, an `Adjustable` one.
         objectives: metrics, directions and limits.
         baseline: the teacher's metrics, measured and priced the same way as a trial's.
         floor: share of the teacher's accuracy below which a network is of no use; where the reference point lies.
@@ -58,21 +61,29 @@ class Problem:
         return workload
 
     def price(self, configurations: Sequence[Configuration]) -> CostReport:
-        """Prices of ``b`` configurations."""
-        return self.hardware.estimate(self.lower(Choices.of(configurations, self.workload.names)))
+        """Prices of ``b`` configurations, each on the device that it decides on."""
+        return self._price(self.lower(Choices.of(configurations, self.workload.names)), designs_of(configurations))
+
+    def _price(self, workload: Workload, designs: Designs) -> CostReport:
+        """Prices of ``b`` workloads, each on its device; candidates that the model fails on are infeasible."""
+        if not designs:
+            return Guarded(self.hardware).estimate(workload)
+        if not isinstance(self.hardware, Adjustable):
+            raise ConfigError(f"Hardware '{self.hardware.name}' has no axes, but a configuration decides on its {', '.join(designs)}.")
+        return self.hardware.estimate_designs(designs, workload)
 
     def paper_metrics(self, vectors: Vectors) -> tuple[dict[str, Floats], CostReport]:
         """Everything that is known before training about ``b x k`` vectors: `PAPER_METRICS` (``b`` each) and the prices."""
-        return self._measure_on_paper(self.space.table(vectors))
+        return self._measure_on_paper(self.space.table(vectors), self.space.designs(vectors))
 
     def metrics_of(self, configuration: Configuration) -> dict[str, float]:
         """The paper metrics of one configuration."""
-        metrics, _ = self._measure_on_paper(Choices.of([configuration], self.workload.names))
+        metrics, _ = self._measure_on_paper(Choices.of([configuration], self.workload.names), designs_of([configuration]))
         return {name: float(values[0]) for name, values in metrics.items()}
 
-    def _measure_on_paper(self, choices: Choices) -> tuple[dict[str, Floats], CostReport]:
+    def _measure_on_paper(self, choices: Choices, designs: Designs) -> tuple[dict[str, Floats], CostReport]:
         workload = self.lower(choices)
-        report = self.hardware.estimate(workload)
+        report = self._price(workload, designs)
         totals = (
             report.total_latency_s,
             report.total_energy_j,
@@ -91,7 +102,8 @@ class Problem:
             if objective.metric in metrics:
                 total = total + objective.excess(metrics[objective.metric])
         for name, need in report.resources.items():
-            total = total + np.maximum(need / report.limits[name] - 1, 0)
+            limit = np.asarray(report.limits[name])
+            total = total + np.maximum(need - limit, 0) / np.where(limit > 0, limit, 1)
         return total
 
     def feasible(self, vectors: Vectors) -> NDArray[np.bool_]:
@@ -100,7 +112,7 @@ class Problem:
 
     def reasons(self, configuration: Configuration) -> tuple[str, ...]:
         """Why a configuration is infeasible, a line for each broken limit; empty where it is feasible."""
-        metrics, report = self._measure_on_paper(Choices.of([configuration], self.workload.names))
+        metrics, report = self._measure_on_paper(Choices.of([configuration], self.workload.names), designs_of([configuration]))
         broken = tuple(
             f"{o.metric} {metrics[o.metric][0]:.4g} breaks the limit {o.limit:.4g}"
             for o in self.objectives

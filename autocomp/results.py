@@ -44,8 +44,9 @@ def summarise(outcome: Outcome, *, image_passes: float, wall_s: float) -> dict[s
     }
 
 
-def _row(member: FrontMember) -> dict[str, float]:
-    return {"trial_id": member.trial.id, **_reported(member.metrics)}
+def _row(member: FrontMember) -> dict[str, Any]:
+    device = dict(member.trial.configuration.device)
+    return {"trial_id": member.trial.id, **_reported(member.metrics), **({"device": device} if device else {})}
 
 
 def _reported(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -219,6 +219,8 @@ class _Run:
             reference=problem.reference_point,
             objectives=problem.objectives,
             config=self.config,
+            hardware=self.hardware.name,
+            uncertainty=self.hardware.estimate(problem.workload).uncertainty,
         )
         passes = sum(t.image_passes for t in session.ended) + sum(p.image_passes for p in polished.values())
         summary = summarise(outcome, image_passes=passes, wall_s=time.perf_counter() - start)

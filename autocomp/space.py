@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, Choice, Choices, Configuration
+from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, Choice, Choices, Configuration, Designs, is_of_device
 from autocomp.errors import ConfigError
 
 Vectors = NDArray[np.int64]
@@ -19,34 +19,52 @@ Vectors = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Knob:
-    """One decision: a layer, what is decided, and the options from mildest to strongest."""
+    """One decision: a layer, what is decided, and the options from mildest to strongest.
+
+    A parameter of the device has ``hw`` in place of the layer. Its options go up where they are numbers; none is milder
+    than another, because accuracy does not depend on it.
+    """
 
     layer: str
     name: str
     options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        if self.name not in KNOBS:
+        if self.name not in KNOBS and not self.is_of_device:
             raise ConfigError(f"A knob is one of {', '.join(KNOBS)}, but layer '{self.layer}' has '{self.name}'.")
         if not self.options or len(set(self.options)) != len(self.options):
             raise ConfigError(f"A knob needs options that differ, but {self.layer}/{self.name} has {list(self.options)}.")
-        if self.name not in CATEGORIES:
+        if self.is_of_device:
+            if all(isinstance(option, Real) for option in self.options):
+                object.__setattr__(self, "options", tuple(sorted(self.options)))
+        elif self.name not in CATEGORIES:
             if not all(isinstance(option, Real) for option in self.options):
                 raise ConfigError(f"The options of {self.layer}/{self.name} must be numbers, but are {list(self.options)}.")
             mildest_first = sorted(self.options, reverse=self.name != "sparsity")
             object.__setattr__(self, "options", tuple(mildest_first))
 
+    @property
+    def is_of_device(self) -> bool:
+        """Whether a parameter of the device is decided."""
+        return is_of_device(self.layer, self.name)
+
+    def value(self, configuration: Configuration) -> Any:
+        """What a configuration decides; None where it leaves a parameter of the device as it is."""
+        if self.is_of_device:
+            return configuration.device.get(self.name)
+        return getattr(configuration.choice(self.layer), self.name)
+
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The options of every knob of every layer.
+    """The options of every knob of every layer, and of the device.
 
     A configuration is encoded as a vector of ``k`` option indices, one per knob; index 0 is the mildest option.
     Everything that the space yields it contains.
 
     Attributes:
         layers: every layer that can be decided on, in execution order.
-        knobs: the decisions, in the order of the layers.
+        knobs: the decisions, in the order of the layers; those about the device are the last.
 
     Raises:
         ConfigError: if a knob names an unknown layer, stands twice, or an option is out of range.
@@ -60,7 +78,7 @@ class SearchSpace:
         if len(set(names)) != len(names):
             raise ConfigError("Each knob stands once in a search space; two rules gave the same layer the same knob.")
         for knob in self.knobs:
-            if knob.layer not in self.layers:
+            if knob.layer not in self.layers and not knob.is_of_device:
                 raise ConfigError(f"A knob belongs to a layer of the network, but '{knob.layer}' is none.")
         for layer in self.layers:
             strongest = dict.fromkeys(self._options[layer], -1)
@@ -83,13 +101,24 @@ class SearchSpace:
     def _options(self) -> Mapping[str, dict[str, tuple[Any, ...]]]:
         table: dict[str, dict[str, tuple[Any, ...]]] = {layer: {} for layer in self.layers}
         for knob in self.knobs:
-            table[knob.layer][knob.name] = knob.options
+            if not knob.is_of_device:
+                table[knob.layer][knob.name] = knob.options
         return table
+
+    @cached_property
+    def of_device(self) -> tuple[int, ...]:
+        """Which vector entries are parameters of the device."""
+        return tuple(i for i, knob in enumerate(self.knobs) if knob.is_of_device)
+
+    @cached_property
+    def of_layers(self) -> tuple[int, ...]:
+        """Which vector entries are about a layer: those that accuracy depends on."""
+        return tuple(i for i, knob in enumerate(self.knobs) if not knob.is_of_device)
 
     @cached_property
     def _columns(self) -> Mapping[str, tuple[int, ...]]:
         """Which vector entries belong to a layer."""
-        return {layer: tuple(i for i, k in enumerate(self.knobs) if k.layer == layer) for layer in self.layers}
+        return {layer: tuple(i for i in self.of_layers if self.knobs[i].layer == layer) for layer in self.layers}
 
     def _layer_choice(self, layer: str, indices: Mapping[str, int]) -> Choice:
         picked = {name: self._options[layer][name][i] for name, i in indices.items()}
@@ -111,7 +140,7 @@ class SearchSpace:
                 choice = self._layer_choice(layer, {self.knobs[c].name: i for c, i in zip(columns, indices, strict=True)})
                 self._decoded[layer, indices] = choice
             choices[layer] = choice
-        return Configuration(choices)
+        return Configuration(choices, {self.knobs[i].name: self.knobs[i].options[entries[i]] for i in self.of_device})
 
     def encode(self, configurations: Sequence[Configuration]) -> Vectors:
         """The canonical vectors of some configurations, ``b x k``.
@@ -125,18 +154,17 @@ class SearchSpace:
         vectors = np.zeros((len(configurations), len(self.knobs)), np.int64)
         for row, configuration in zip(vectors, configurations, strict=True):
             for i, knob in enumerate(self.knobs):
-                choice = configuration.choice(knob.layer)
-                row[i] = self._index(knob, choice)
+                row[i] = self._index(knob, configuration)
             if self.decode(row) != configuration:
                 raise ConfigError("The configuration changes a knob that the space does not have; see `SearchSpace.names`.")
         return vectors
 
     @staticmethod
-    def _index(knob: Knob, choice: Choice) -> int:
+    def _index(knob: Knob, configuration: Configuration) -> int:
         switch = SWITCHES.get(knob.name)
-        if switch and getattr(choice, switch) == DEFAULTS[switch]:
+        if switch and getattr(configuration.choice(knob.layer), switch) == DEFAULTS[switch]:
             return 0
-        value = getattr(choice, knob.name)
+        value = knob.value(configuration)
         if value not in knob.options:
             raise ConfigError(f"{knob.layer}/{knob.name} must be one of {list(knob.options)}, but is {value}.")
         return knob.options.index(value)
@@ -172,11 +200,17 @@ class SearchSpace:
         codes = np.empty((len(vectors), len(self.layers), len(KNOBS)))
         codes[:] = Choice().codes
         place = {layer: i for i, layer in enumerate(self.layers)}
-        for i, knob in enumerate(self.knobs):
+        for i in self.of_layers:
+            knob = self.knobs[i]
             known = CATEGORIES.get(knob.name)
             values = np.array([known.index(o) if known else o for o in knob.options], np.float64)
             codes[:, place[knob.layer], KNOBS.index(knob.name)] = values[vectors[:, i]]
         return Choices.from_codes(codes, self.layers)
+
+    def designs(self, vectors: Vectors) -> Designs:
+        """The devices of many vectors, ``b x k`` in, ``b`` values for each parameter out."""
+        chosen = {self.knobs[i].name: (self.knobs[i].options, vectors[:, i].tolist()) for i in self.of_device}
+        return {parameter: [options[index] for index in indices] for parameter, (options, indices) in chosen.items()}
 
     def sample(self, generator: np.random.Generator, n: int) -> Vectors:
         """Vectors drawn uniformly, ``n x k``, canonical."""

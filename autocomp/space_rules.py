@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, Choice
+from autocomp.choice import CATEGORIES, DEFAULTS, DEVICE, KNOBS, SWITCHES, Choice
 from autocomp.compression.base import Method
 from autocomp.errors import ConfigError, UnknownNameError
 from autocomp.space import Knob, SearchSpace
@@ -20,7 +20,9 @@ _POSITIONS = {"first": 0, "last": -1}
 _HOW = {switch: how for how, switch in SWITCHES.items()}
 
 
-def build_space(rules: Sequence[Mapping[str, Any]], workload: Workload, methods: Sequence[Method]) -> SearchSpace:
+def build_space(
+    rules: Sequence[Mapping[str, Any]], workload: Workload, methods: Sequence[Method], axes: Mapping[str, Sequence[Any]] | None = None
+) -> SearchSpace:
     """The space that rules describe, without the options that no method can carry out on a layer.
 
     Args:
@@ -28,10 +30,12 @@ def build_space(rules: Sequence[Mapping[str, Any]], workload: Workload, methods:
             and lists of options by knob. A later rule replaces an earlier one's list, knob by knob.
         workload: the network's layers.
         methods: what can be done.
+        axes: open parameters of the device with their options.
 
     Raises:
         UnknownNameError: on an unknown key, kind of layer, position or category.
-        ConfigError: on a rule that fits no layer, options that are no list, or an option out of range.
+        ConfigError: on a rule that fits no layer, options that are no list, an option out of range, or a parameter of the device
+            that cannot be told from a layer's knob.
     """
     wanted: dict[str, dict[str, list[Any]]] = {name: {} for name in workload.names}
     for rule in rules:
@@ -45,7 +49,14 @@ def build_space(rules: Sequence[Mapping[str, Any]], workload: Workload, methods:
     for i, name in enumerate(workload.names):
         possible = {(knob, category) for (knob, category), mask in able.items() if mask[i]}
         knobs += _knobs(name, wanted[name], possible)
-    return SearchSpace(workload.names, tuple(knobs))
+    return SearchSpace(workload.names, (*knobs, *_device_knobs(axes or {})))
+
+
+def _device_knobs(axes: Mapping[str, Sequence[Any]]) -> list[Knob]:
+    for parameter in axes:
+        if parameter in KNOBS:
+            raise ConfigError(f"A search cannot decide on the device's `{parameter}`, because every layer has a knob of that name.")
+    return [Knob(DEVICE, parameter, tuple(options)) for parameter, options in axes.items()]
 
 
 def _options(rule: Mapping[str, Any]) -> dict[str, list[Any]]:

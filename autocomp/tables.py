@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from autocomp.choice import CATEGORIES, DEFAULTS
 from autocomp.files import new_file
-from autocomp.space import SearchSpace
+from autocomp.space import Knob, SearchSpace
 from autocomp.trial import Trial
 
 METRICS = ("accuracy", "loss", "latency_s", "energy_j", "size_bytes", "macs", "params")
@@ -21,6 +21,8 @@ def trial_table(
     trials: Sequence[Trial], space: SearchSpace, on_front: Collection[int], extra: Mapping[int, Mapping[str, float]] | None = None
 ) -> pa.Table:
     """One row per trial, one ``choice/<layer>/<knob>`` column per decision of the space; what was not measured is null.
+
+    A parameter of the device that is decided on has the column ``choice/hw/<parameter>``.
 
     Args:
         trials: the rows (``n``).
@@ -43,15 +45,16 @@ def trial_table(
     for name in sorted({n for values in extra.values() for n in values}):
         columns[name] = pa.array([extra.get(t.id, {}).get(name) for t in trials], pa.float64())
     for knob in space.knobs:
-        values = [getattr(t.configuration.choice(knob.layer), knob.name) for t in trials]
-        columns[f"choice/{knob.layer}/{knob.name}"] = pa.array(values, _kind(knob.name))
+        columns[f"choice/{knob.layer}/{knob.name}"] = pa.array([knob.value(t.configuration) for t in trials], _kind(knob))
     return pa.table(columns)
 
 
-def _kind(knob: str) -> Any:
-    if knob in CATEGORIES:
+def _kind(knob: Knob) -> Any:
+    if knob.name in CATEGORIES:
         return pa.string()
-    return pa.float64() if isinstance(DEFAULTS[knob], float) else pa.int64()
+    if knob.is_of_device:
+        return pa.array(knob.options).type
+    return pa.float64() if isinstance(DEFAULTS[knob.name], float) else pa.int64()
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -33,7 +33,7 @@ KINDS = {
 }
 PLUGINS = "autocomp.configs"
 ANY_DEVICE = "device"  # hw/device.yaml, which stands for every device that has no file of its own
-OPEN = ("hw.parameters.", "task.model_options.")  # what fits in here differs from device to device and from network to network
+OPEN = ("hw.parameters", "hw.axes", "task.model_options")  # what fits in here differs from device to device and from network to network
 
 
 def warn(text: str) -> None:
@@ -111,7 +111,10 @@ class ConfigTree:
         texts = self._named(parsed([setting("hw", name)])[0])
         with one_line_errors():
             composed, _ = self.load(texts)
-            return OmegaConf.to_container(composed.hw, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+            found: Any = OmegaConf.to_container(composed.hw, resolve=True, throw_on_missing=True)
+        if not isinstance(found, dict) or "_target_" not in found:
+            raise ConfigError(f"A file for `hw` must name a class by `_target_`, but '{name}' holds {found!r}.")
+        return found
 
     def load(self, settings: Sequence[str]) -> tuple[DictConfig, Mapping[str, str]]:
         """The composed configuration, unchecked, and what was chosen in each group."""
@@ -144,7 +147,7 @@ class ConfigTree:
     def _named(self, override: Override) -> list[str]:
         """The setting as Hydra shall see it; group names are checked here because Hydra's own message has many lines."""
         key, value, text = override.key_or_group, override.value(), str(override.input_line)
-        if key.startswith(OPEN):
+        if key.startswith(tuple(f"{part}." for part in OPEN)) or key in OPEN:
             return [text if text.startswith(("+", "~")) else f"++{text}"]
         if key not in KINDS or not isinstance(value, str) or value in self.names(key):
             return [text]

@@ -13,15 +13,13 @@ from omegaconf import OmegaConf
 from autocomp.card import show
 from autocomp.cli.building import build
 from autocomp.cli.composing import ANY_DEVICE, ConfigTree, warn
+from autocomp.cli.networks import network_workload
 from autocomp.cli.results import print_json
 from autocomp.cli.tables import console, table
 from autocomp.errors import ConfigError
-from hwmodels import CostReport, Workload, device_description, device_names
+from hwmodels import CostReport, Workload, device_description, device_names, price
 
-USUAL_INPUTS = {"digits_resnet": (1, 8, 8), "lenet5": (1, 28, 28)}  # channels, height, width; CIFAR's for every other network
-CIFAR_INPUT = (3, 32, 32)
-CLASSES = 10
-SHAPE = ("in_channels", "out_channels", "kernel_h", "kernel_w", "out_h", "out_w", "stride", "groups")
+SHAPE = ("in_channels", "out_channels", "kernel_h", "kernel_w", "out_h", "out_w", "stride", "groups", "weight_bits", "activation_bits")
 COLUMNS = ("layer", "shape", "macs", "cycles", "latency", "energy", "utilization", "dram bytes")
 
 
@@ -65,44 +63,68 @@ def show_hardware(name: str, config_dir: Path | None) -> None:
         typer.echo(resources.files("hwmodels").joinpath("devices", f"{device}.yaml").read_text(encoding="utf-8"), nl=False)
 
 
-def score_model(name: str, model: str, *, bits: tuple[int, int], config_dir: Path | None, as_json: bool) -> None:
-    """Price a reference network and print it layer by layer.
+def score_model(
+    name: str, model: str, *, bits: tuple[int | None, int | None], batch: int = 1, config_dir: Path | None = None, as_json: bool = False
+) -> None:
+    """Price a network and print it layer by layer.
 
     Args:
         name: of the hardware.
-        model: of the network.
-        bits: of weights and of activations.
+        model: of the network: a layer table, a network of autocomp, or the path of a ``.csv`` file.
+        bits: of weights and of activations; None for those of the network.
+        batch: images per pass; every figure is of one pass.
         config_dir: folder of the user's configuration files.
         as_json: JSON instead of a table.
 
     Raises:
         UnknownNameError: if there is no such hardware or network.
+        ConfigError: if bits or batch are out of range.
+        HardwareError: if the layer table breaks a rule or the hardware cannot run a layer.
     """
     hardware = build({"hw": ConfigTree(config_dir).hardware(name)}, "hw")
-    from autocomp import models
-    from autocomp.tracing import trace
+    workload = network_workload(model, bits=bits, batch=batch)
+    report = price(hardware, workload)
+    score = {"hw": hardware.name, "model": model, "batch": batch, **_common_widths(workload), **_totals(workload, report)}
+    layers = _layers(workload, report)
+    if as_json:
+        print_json({**score, "layers": layers})
+    else:
+        _print_score(score, layers)
 
-    shape = USUAL_INPUTS.get(model, CIFAR_INPUT)
-    workload = trace(models.build(model, classes=CLASSES, input_shape=shape), shape)
-    workload = workload.replace(weight_bits=bits[0], activation_bits=bits[1])
-    report = hardware.estimate(workload)
-    totals: dict[str, Any] = {
+
+def _common_widths(workload: Workload) -> dict[str, int | None]:
+    """Bits of weights and activations; None where layers differ."""
+    found = {key: set(getattr(workload, key).ravel().tolist()) for key in ("weight_bits", "activation_bits")}
+    return {key: widths.pop() if len(widths) == 1 else None for key, widths in found.items()}
+
+
+def _totals(workload: Workload, report: CostReport) -> dict[str, Any]:
+    return {
         "latency_s": float(report.total_latency_s),
         "energy_j": float(report.total_energy_j),
+        "energy_parts_j": {part: float(joules.sum()) for part, joules in report.energy_parts_j.items()},
         "macs": int(workload.macs.sum()),
         "dram_bytes": float(report.dram_bytes.sum()),
+        "uncertainty": dict(report.uncertainty),
         "feasible": bool(report.feasible),
         "reasons": list(report.reasons()),
     }
-    layers = _layers(workload, report)
-    if as_json:
-        print_json({"hw": hardware.name, "model": model, "weight_bits": bits[0], "activation_bits": bits[1], **totals, "layers": layers})
-        return
-    caption = f"{model} on {hardware.name}, {bits[0]}-bit weights, {bits[1]}-bit activations"
+
+
+def _print_score(score: Mapping[str, Any], layers: list[dict[str, Any]]) -> None:
+    weights, activations = (f"{score[key] or 'mixed'}-bit" for key in ("weight_bits", "activation_bits"))
+    images = "" if score["batch"] == 1 else f", {score['batch']} images"
+    caption = f"{score['model']} on {score['hw']}, {weights} weights, {activations} activations{images}"
     console().print(table(COLUMNS, [_cells(row) for row in layers], caption=caption, text_columns=2))
-    total = ", ".join((show("latency_s", totals["latency_s"]), show("energy_j", totals["energy_j"]), f"{totals['macs']:,} MACs"))
-    typer.echo(f"Total: {total}")
-    for reason in totals["reasons"]:
+    typer.echo(f"Total: {show('latency_s', score['latency_s'])}, {show('energy_j', score['energy_j'])}, {score['macs']:,} MACs")
+    parts = (
+        f"{part} {show('energy_j', joules)} ({joules / (score['energy_j'] or 1):.0%})" for part, joules in score["energy_parts_j"].items()
+    )
+    typer.echo(f"Energy: {', '.join(parts)}")
+    if score["uncertainty"]:
+        factors = ", ".join(f"{metric} x{factor:.2g}" for metric, factor in score["uncertainty"].items())
+        typer.echo(f"Published measurements lie within: {factors}")
+    for reason in score["reasons"]:
         typer.echo(f"Does not fit: {reason}")
 
 
@@ -116,6 +138,7 @@ def _layers(workload: Workload, report: CostReport) -> list[dict[str, Any]]:
             "cycles": float(report.cycles[i]),
             "latency_s": float(report.latency_s[i]),
             "energy_j": float(report.energy_j[i]),
+            "energy_parts_j": {part: float(joules[i]) for part, joules in report.energy_parts_j.items()},
             "utilization": float(report.utilization[i]),
             "dram_bytes": float(report.dram_bytes[i]),
         }

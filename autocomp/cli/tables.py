@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autocomp.card import show
+from autocomp.choice import is_of_device
 
 HEADS = {"accuracy": "accuracy", "test_accuracy": "test", "latency_s": "latency", "energy_j": "energy", "size_bytes": "weights"}
 SHOWN = ("accuracy", "latency_s", "energy_j", "size_bytes")  # of a trial, where there is one line for it
@@ -36,16 +37,27 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str =
 def front_table(
     members: Sequence[Mapping[str, Any]], teacher: Mapping[str, float] | None = None, *, best: int | None = None, caption: str = ""
 ) -> Table:
-    """Members of a front, each with ``trial_id`` and its metrics; the best is starred.
+    """Members of a front, each with ``trial_id``, its metrics, and its device where that was decided on; the best is starred.
 
     Where the teacher's metrics are given, accuracy comes with the points that were lost, and costs in per cent of the teacher's.
     """
     shown = {name: head for name, head in HEADS.items() if all(name in member for member in members)}
+    designs = {column: column.rpartition("/")[2] for column in (members[0] if members else ()) if _is_design(column)}
     rows = [
-        [f"{member['trial_id']}{' *' if member['trial_id'] == best else ''}", *(_cell(name, member[name], teacher) for name in shown)]
+        [
+            f"{member['trial_id']}{' *' if member['trial_id'] == best else ''}",
+            *(_cell(name, member[name], teacher) for name in shown),
+            *(str(member[column]) for column in designs),
+        ]
         for member in members
     ]
-    return table(["trial", *shown.values()], rows, caption=caption)
+    return table(["trial", *shown.values(), *designs.values()], rows, caption=caption)
+
+
+def _is_design(column: str) -> bool:
+    """Whether a column of a run's table is a parameter of the device that was decided on."""
+    layer, _, knob = column.removeprefix("choice/").rpartition("/")
+    return column.startswith("choice/") and is_of_device(layer, knob)
 
 
 def _cell(name: str, value: float, teacher: Mapping[str, float] | None) -> str:

@@ -125,13 +125,58 @@ def hw_show(name: Annotated[str, typer.Argument(metavar="NAME")], config_dir: Co
 @hw.command("score")
 def hw_score(
     name: Annotated[str, typer.Option("--hw", metavar="NAME", help="Hardware or device; see `autocomp hw list`.")] = "fpga",
-    model: Annotated[str, typer.Option(metavar="NAME", help="Reference network.")] = "resnet20",
-    weight_bits: Annotated[int, typer.Option(help="Bits of every weight.")] = 8,
-    activation_bits: Annotated[int, typer.Option(help="Bits of every activation.")] = 8,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Network (vgg16, resnet50, ...), or the .csv file of a layer table.")
+    ] = "resnet20",
+    weight_bits: Annotated[int | None, typer.Option(help="Bits of every weight, 1 to 32; else the network's own, or 8.")] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="Bits of every activation, 1 to 32; else the network's own, or 8.")] = None,
+    batch: Annotated[int, typer.Option(help="Images per pass.")] = 1,
     config_dir: ConfigDir = None,
     json: Json = False,
 ) -> None:
-    """Price a reference network layer by layer."""
+    """Price a network layer by layer."""
     from autocomp.cli.hardware import score_model
 
-    score_model(name, model, bits=(weight_bits, activation_bits), config_dir=config_dir, as_json=json)
+    score_model(name, model, bits=(weight_bits, activation_bits), batch=batch, config_dir=config_dir, as_json=json)
+
+
+@hw.command("explore")
+def hw_explore(
+    name: Annotated[str, typer.Option("--hw", metavar="NAME", help="Hardware or device; see `autocomp hw list`.")] = "fpga",
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Network (vgg16, resnet50, ...), or the .csv file of a layer table.")
+    ] = "resnet20",
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2,...", help="Values of a key of the device file; again for more. None: the family's usual ones."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="The most of a resource (DSP, ...) or price (latency_s, ...).")
+    ] = None,
+    objectives: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Prices and resources to be small; latency_s,energy_j,area_mm2 if not said.")
+    ] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="Bits of every weight, 1 to 32; else the network's own, or 8.")] = None,
+    activation_bits: Annotated[int | None, typer.Option(help="Bits of every activation, 1 to 32; else the network's own, or 8.")] = None,
+    batch: Annotated[int, typer.Option(help="Images per pass.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for plot and tables.")] = None,
+    config_dir: ConfigDir = None,
+    json: Json = False,
+) -> None:
+    """Find the designs of a device that suit a network best."""
+    from autocomp.cli.exploring import Question, explore_designs
+
+    question = Question(axes=axis or [], limits=limit or [], objectives=objectives, bits=(weight_bits, activation_bits), batch=batch)
+    explore_designs(name, model, question, out=out, config_dir=config_dir, as_json=json)
+
+
+@hw.command("validate")
+def hw_validate(
+    family: Annotated[str | None, typer.Option(metavar="NAME", help="Only one family: fpga, asic or rram.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Measurements of your own; hwmodels/published shows the format.")] = None,
+    json: Json = False,
+) -> None:
+    """Recompute published figures and print how far each price is from them."""
+    from autocomp.cli.validating import validate
+
+    validate(family, csv, as_json=json)

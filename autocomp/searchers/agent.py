@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocomp.choice import DEVICE
 from autocomp.problem import Problem
 from autocomp.space import Vectors
 
@@ -31,7 +32,8 @@ class Walk:
 
     An action holds one value in [0, 1] for each kind of knob, the relative place among its options; kinds that the layer
     does not have are 0. A state is AMC's: what the layer is, how much is decided, how much is left, the last action; and
-    the preference over the goals.
+    the preference over the goals. Parameters of the device are decided in a last step, when the network is known; its state is
+    that of a layer without work.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -39,29 +41,30 @@ class Walk:
         self.cardinalities = space.cardinalities
         free = [(i, knob) for i, knob in enumerate(space.knobs) if self.cardinalities[i] > 1]
         kinds = sorted({knob.name for _, knob in free})
-        layers = [layer for layer in space.layers if any(knob.layer == layer for _, knob in free)]
+        steps = [step for step in dict.fromkeys((*space.layers, DEVICE)) if any(knob.layer == step for _, knob in free)]
         self.columns = np.array([i for i, _ in free], np.int64)
         self.places = (
-            np.array([layers.index(knob.layer) for _, knob in free], np.int64),
+            np.array([steps.index(knob.layer) for _, knob in free], np.int64),
             np.array([kinds.index(knob.name) for _, knob in free], np.int64),
         )
-        mask = np.zeros((len(layers), max(len(kinds), 1)))  # a network of no output would warn
+        mask = np.zeros((len(steps), max(len(kinds), 1)))  # a network of no output would warn
         mask[self.places] = 1
-        rows = [workload.names.index(layer) for layer in layers]
+        rows = [workload.names.index(step) for step in steps if step in workload.names]
+        without_work = (0, len(steps) - len(rows))
         macs = workload.macs[rows] / max(workload.macs.sum(), 1)
         described = (
-            np.arange(len(layers)),
+            np.arange(len(rows)),
             *(np.broadcast_to(getattr(workload, name), workload.shape)[rows] for name in ("op", "kernel_h", "stride", "groups")),
             *(np.log2(np.broadcast_to(getattr(workload, name), workload.shape)[rows]) for name in ("in_channels", "out_channels")),
             macs,
             workload.weights[rows],
             np.cumsum(macs[::-1])[::-1] - macs,  # left to decide after this layer
         )
-        features = np.stack(described, axis=1).astype(np.float64)
-        low, span = (features.min(0), np.ptp(features, axis=0)) if len(layers) else (0.0, 1.0)
+        features = np.pad(np.stack(described, axis=1).astype(np.float64), (without_work, (0, 0)))
+        low, span = (features.min(0), np.ptp(features, axis=0)) if len(steps) else (0.0, 1.0)
         self.mask = torch.tensor(mask, dtype=torch.float32)
         self.features = torch.tensor(np.hstack([(features - low) / np.where(span == 0, 1, span), mask]), dtype=torch.float32)
-        self.share = torch.tensor(macs, dtype=torch.float32)[:, None] * self.mask / self.mask.sum(1, keepdim=True)
+        self.share = torch.tensor(np.pad(macs, without_work), dtype=torch.float32)[:, None] * self.mask / self.mask.sum(1, keepdim=True)
         self.length, self.kinds = mask.shape
         self.width = self.features.shape[1] + 1 + self.kinds + len(problem.goals)
 

@@ -100,11 +100,11 @@ class AnnealingSearcher(VectorSearcher):
         """The move that becomes a trial, of ``b x k`` feasible new ones.
 
         Prices are exact, so a move is pointless if something known is nowhere stronger and nowhere dearer: it cannot be
-        expected to be more accurate either. One of the others is drawn.
+        expected to be more accurate either, whatever their devices. One of the others is drawn.
         """
         known = np.concatenate([self.vectors, moves])
         prices = scaled(self.problem, self.problem.paper_metrics(known)[0])
-        cost = np.concatenate([known, np.nan_to_num(prices)], axis=1)
+        cost = np.concatenate([known[:, self.space.of_layers], np.nan_to_num(prices)], axis=1)
         dominated = (cost[None] <= cost[len(self.vectors) :, None]).all(-1).sum(1) > 1  # one is the move itself
         worth = moves[~dominated] if not dominated.all() else moves
         return np.asarray(self.generator.choice(worth))

@@ -16,6 +16,7 @@ from autocomp.space import SearchSpace, Vectors
 KINDS = {"weight_bits": (1, 1), "activation_bits": (1, 1), "sparsity": (2, 2), "rank": (3, 2)}
 STARTS = 4  # random vectors that a descent starts from, beside the strongest
 OVERSAMPLING = 16  # uniform vectors that are priced for each one wanted
+PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
 
 
 def distinct(vectors: Vectors) -> Vectors:
@@ -44,7 +45,10 @@ def spread_sample(space: SearchSpace, generator: np.random.Generator, n: int) ->
     first draws its strength s, then its knobs around it, from Beta(1 + 4 s, 5 - 4 s).
     """
     s = generator.random((n, 1))
-    return at_strength(space, generator.beta(1 + 4 * s, 5 - 4 * s, (n, len(space.knobs))))
+    strengths = generator.beta(1 + 4 * s, 5 - 4 * s, (n, len(space.knobs)))
+    if space.of_device:  # where no option is stronger than another
+        strengths[:, space.of_device] = generator.random((n, len(space.of_device)))
+    return at_strength(space, strengths)
 
 
 def single_changes(space: SearchSpace, vector: Vectors) -> Vectors:
@@ -111,6 +115,7 @@ def uniform_start(problem: Problem, n: int) -> Vectors:
     Each kind of knob has one relative strength in all layers. The strengths follow the additive recurrence of the
     generalised golden ratio (Roberts 2018), which covers the cube evenly after any number of points; sparsity and rank
     are squared, because the first half of what can be removed costs less accuracy than the second. How-knobs take turns.
+    Parameters of the device follow multiples of the square roots of primes (Richtmyer 1951), so that any two meet in every pair.
     """
     knobs = problem.space.knobs
     points = np.arange(OVERSAMPLING * n)
@@ -123,6 +128,9 @@ def uniform_start(problem: Problem, n: int) -> Vectors:
             dimension, power = KINDS[knob.name]
             strength = ((0.25 + points / ratio**dimension) % 1) ** power
             vectors[:, column] = np.rint(strength * (options - 1))
+        elif knob.is_of_device:
+            prime = PRIMES[problem.space.of_device.index(column) % len(PRIMES)]
+            vectors[:, column] = (0.5 + points * prime**0.5) % 1 * options
         else:
             vectors[:, column] = points % options
     vectors = distinct(problem.space.canonical(vectors))

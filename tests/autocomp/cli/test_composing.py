@@ -32,6 +32,14 @@ def test_the_default_is_complete_and_named_after_task_and_hardware(tree: ConfigT
     assert config["hw"] == {"_target_": "hwmodels.load_device", "device": "zcu102", "parameters": {}}
 
 
+@pytest.mark.parametrize("content", ["- 1\n", "device: zcu102\n"])
+def test_a_hardware_file_without_a_class_is_refused_with_what_it_holds(content: str, tmp_path: Path) -> None:
+    (tmp_path / "hw").mkdir()
+    (tmp_path / "hw" / "vague.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"must name a class by `_target_`, but 'vague' holds"):
+        ConfigTree(tmp_path).hardware("vague")
+
+
 @pytest.mark.parametrize("group", ["task", "hw", "searcher", "space", "finetune", "tracking", "cluster"])
 def test_every_file_of_the_tree_composes(tree: ConfigTree, group: str) -> None:
     needed = {"task": ["task.data=x"], "hw": ["hw.device=zcu102"]}
@@ -179,3 +187,16 @@ def test_a_searchers_own_settings_win_over_what_the_run_gives(tmp_path: Path, mo
     monkeypatch.syspath_prepend(str(tmp_path))
     config = {"searcher": {"_target_": "lab_searcher.propose", "_partial_": True, "seed": 5}}
     assert build_searcher(config)(problem="p", seed=0, trials=9) == ("p", 5, 9)
+
+
+@pytest.mark.parametrize(
+    "settings", [["hw.axes={rows:[8,16],dataflow:[os,ws]}"], ["hw.axes.rows=[8,16]", "hw.axes.dataflow=[os,ws]"]], ids=["whole", "parts"]
+)
+def test_parameters_of_the_device_can_be_left_to_the_search(settings: list[str], tree: ConfigTree, folder: Path) -> None:
+    axes = {"rows": [8, 16], "dataflow": ["os", "ws"]}
+    config = tree.compose(["hw=zc706", *settings])
+    assert config["hw"]["axes"] == axes
+    assert config["name"] == "digits-zc706"
+    own = ConfigTree(folder).compose(["hw=bench", *settings])  # a file that says nothing about axes
+    assert own["hw"] == {"_target_": "hwmodels.load_device", "device": "ultra96", "parameters": {}, "axes": axes}
+    assert "axes" not in tree.compose(["hw=zc706"])["hw"]
