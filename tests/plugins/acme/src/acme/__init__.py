@@ -1,0 +1,5 @@
+"""A vector processor as an autocomp plug-in."""
+
+from acme.model import VectorProcessor
+
+__all__ = ["VectorProcessor"]

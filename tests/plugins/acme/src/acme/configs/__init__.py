@@ -1,0 +1,1 @@
+"""Configuration files that autocomp finds through the entry point `autocomp.configs`."""
