@@ -11,7 +11,8 @@ from string import Template
 import plotly.graph_objects as go
 import yaml
 
-from autocomp.card import METRICS, in_reading_order, show, title
+from autocomp.card import METRICS, in_reading_order, in_words, show, title
+from autocomp.choice import DEVICE
 from autocomp.figures import describe, front_figure, hypervolume_figure, layers_figure
 from autocomp.files import new_file
 from autocomp.outcome import FrontMember, Outcome
@@ -42,6 +43,7 @@ summary { cursor: pointer; font-weight: 600; } pre { font-size: 13px; white-spac
 <h1>$name</h1>
 <p class="lead">$lead</p>
 <div class="cards">$cards</div>
+$trust
 $sections
 </main></body>
 </html>
@@ -58,7 +60,9 @@ def write_report(path: Path, outcome: Outcome) -> None:
         _section("Trials", _status_table(outcome)),
         _section("", f"<details><summary>Settings</summary><pre>{_settings(outcome)}</pre></details>"),
     ]
-    page = PAGE.substitute(name=escape(outcome.name), lead=_lead(outcome), cards=_cards(outcome), sections="\n".join(sections))
+    page = PAGE.substitute(
+        name=escape(outcome.name), lead=_lead(outcome), cards=_cards(outcome), trust=_trust(outcome), sections="\n".join(sections)
+    )
     with new_file(path) as part:
         part.write_text(page, encoding="utf-8")
 
@@ -81,17 +85,39 @@ def _cards(outcome: Outcome) -> str:
     return "".join(f'<div class="card"><span>{a}</span><b>{b}</b><span>{c}</span></div>' for a, b, c in cards)
 
 
+def _trust(outcome: Outcome) -> str:
+    """How far the prices may be from the truth; nothing where that is not known."""
+    factors = [f"{factor:.3g} ({what})" for what, factor in outcome.uncertainty.items()]
+    if not factors:
+        return ""
+    text = f"Prices are those of {outcome.hardware}; nine of ten published figures of its family lie within a factor {', '.join(factors)}."
+    return f'<p class="lead">{escape(text)}</p>'
+
+
 def _front_table(outcome: Outcome) -> str:
     names = in_reading_order({name for member in outcome.front for name in member.metrics if name in METRICS})
-    rows = [("teacher", [show(n, outcome.baseline[n]) if n in outcome.baseline else "" for n in names], "")]
+    has_designs = any(member.trial.configuration.device for member in outcome.front)
+    own = ["as it is"] if has_designs else []
+    rows = [("teacher", [*(show(n, outcome.baseline[n]) if n in outcome.baseline else "" for n in names), *own], "")]
     for member in sorted(outcome.front, key=lambda m: -m.metrics["accuracy"]):
         values = [show(n, member.metrics[n]) if n in member.metrics else "" for n in names]
+        values += [in_words(member.trial.configuration.device)] if has_designs else []
         rows.append((f"trial {member.trial.id}", values, "best" if member.trial.id == outcome.best else ""))
-    return _table(["", *map(title, names)], [([first, *values], mark) for first, values, mark in rows], "numbers") if names else ""
+    return (
+        _table(
+            ["", *map(title, names), *["Device" for _ in range(has_designs)]],
+            [([first, *values], mark) for first, values, mark in rows],
+            "numbers",
+        )
+        if names
+        else ""
+    )
 
 
 def _best_layers(best: FrontMember) -> str:
-    rows = [([layer, describe(choice)], "") for layer, choice in best.trial.configuration.items()]
+    configuration = best.trial.configuration
+    rows = [([layer, describe(choice)], "") for layer, choice in configuration.items()]
+    rows += [([DEVICE, in_words(configuration.device)], "")] if configuration.device else []
     return _section(f"Trial {best.trial.id}, the best", _table(["layer", "choice"], rows))
 
 

@@ -129,6 +129,8 @@ def price(model: HardwareModel, workload: Workload) -> CostReport:
     try:
         report: object = model.estimate(workload)
     except HardwareError as error:
+        if f"'{model.name}'" in str(error):
+            raise
         raise type(error)(f"Hardware model '{model.name}': {error}") from None
     except Exception as error:
         what = f"{type(error).__name__}: {error}"

@@ -83,6 +83,13 @@ def test_what_a_run_says_is_text_and_never_markup(page: str) -> None:
     assert "name: &lt;digits&gt;" in page
 
 
+def test_the_page_says_how_far_the_prices_may_be_from_the_truth(tmp_path: Path, page: str) -> None:
+    assert "published figures" not in page  # where no factor is known, none is claimed
+    write_report(tmp_path / "report.html", outcome(hardware="zcu<102>", uncertainty={"latency": 1.25, "energy": 3.0}))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "those of zcu&lt;102&gt;; nine of ten published figures of its family lie within a factor 1.25 (latency), 3 (energy)." in text
+
+
 def test_a_run_without_a_front_still_has_a_report(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", outcome(front=[], best=None))
     assert "No trial met every limit" in (tmp_path / "report.html").read_text(encoding="utf-8")
