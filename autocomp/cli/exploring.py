@@ -68,8 +68,7 @@ def explore_designs(name: str, model: str, question: Question, *, out: Path | No
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out must be a folder, but '{out}' is a file.")
     device = adjustable(ConfigTree(config_dir).hardware(name), question.axes)
-    widths = {key: width for key, width in zip(("weight_bits", "activation_bits"), question.bits, strict=True) if width is not None}
-    workload = network_workload(model).replace(batch=question.batch, **widths)
+    workload = network_workload(model, bits=question.bits, batch=question.batch)
     goals = [goal.strip() for goal in (question.objectives or "").split(",") if goal.strip()]
     limits = dict(map(parsed_limit, question.limits))
     kept = [name for name in no_worse(device) if name not in limits]

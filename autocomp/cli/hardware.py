@@ -122,8 +122,8 @@ def _print_score(score: Mapping[str, Any], layers: list[dict[str, Any]]) -> None
     )
     typer.echo(f"Energy: {', '.join(parts)}")
     if score["uncertainty"]:
-        factors = ", ".join(f"{metric} x{factor:.2g}" for metric, factor in score["uncertainty"].items())
-        typer.echo(f"Published measurements lie within: {factors}")
+        factors = ", ".join(f"{factor:.3g} ({what})" for what, factor in score["uncertainty"].items())
+        typer.echo(f"Trust: nine of ten published figures of this family lie within a factor {factors}")
     for reason in score["reasons"]:
         typer.echo(f"Does not fit: {reason}")
 

@@ -151,7 +151,7 @@ def test_the_table_names_parameters_prices_and_resources(capsys: pytest.CaptureF
         (("--limit", "DPS=3"), 2, "There is no price, resource or disturbance 'DPS'. Did you mean 'DSP'?"),
         (("--objectives", "latency_s,speed"), 2, "There is no price, resource or disturbance 'speed'."),
         (("--limit", "DSP=10"), 1, "the closest (rows 8, cols 8, arrays 1, dataflow ws) has 64 DSP, where 10 is the limit."),
-        (("--weight-bits", "64"), 2, "`weight_bits` must be at most 32"),
+        (("--weight-bits", "64"), 2, "`--weight-bits` must be from 1 to 32, but is 64."),
         (("--hw", "eie", "--model", "resnet18"), 2, "layer 'conv1' is a convolution"),
     ],
 )

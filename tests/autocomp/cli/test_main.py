@@ -41,7 +41,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["hw"], "Missing command"),
         (["show", "nowhere"], "'nowhere' has none; it is no run folder"),
         (["resume", "nowhere"], "'nowhere' has none"),
-        (["search", "--hw", "fgpa"], "There is no hardware 'fgpa'. Did you mean 'fpga'? Known: asic,"),
+        (["search", "--hw", "fgpa"], "There is no hardware 'fgpa'. Did you mean 'fpga'? Known: arria10, asic,"),
         (
             ["search", "--task", "digitz"],
             "There is no task 'digitz'. Did you mean 'digits'? Known: cifar10,",
