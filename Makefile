@@ -26,6 +26,8 @@ check: $(READY)
 bench: $(READY)
 	$(VENV)/bin/python -m benchmarks.pricing
 	$(VENV)/bin/python -m benchmarks.overhead
+	$(VENV)/bin/python -m benchmarks.hwmodels_speed
+	$(VENV)/bin/python -m benchmarks.scalesim
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
