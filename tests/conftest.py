@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:  # the tests of hwmodels must not wait for torch
     from autocomp.tasks import DigitsTask
 
+collect_ignore = ["plugins"]  # packages of their own, whose tests run where they are installed
+
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks are slower on several threads, most of all on a busy machine
 
