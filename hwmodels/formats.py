@@ -97,8 +97,8 @@ class PackedOperands(Operands):
         return self._packed(self.map_format, self.activation_bits, self.workload.activation_density, self.map_run_bits, 1.0)
 
     def _packed(self, storage: Format, bits: Ints, density: Floats, run_bits: Count, shared: Floats | float) -> Floats:
-        if storage == "n_m":  # a group pattern only: others fall anywhere, and are stored densely
-            density = np.where(self.workload.pattern == Pattern.GROUP, density, 1.0)
+        if storage == "n_m":  # patterns that leave as many in each M: others fall anywhere, and are stored densely
+            density = np.where(np.isin(self.workload.pattern, (Pattern.GROUP, Pattern.N_M)), density, 1.0)
         return bits_per_value(storage, bits, density, rows=self.k, run_bits=run_bits, shared=shared, n_m=self.n_m)
 
     @cached_property

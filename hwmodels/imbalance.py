@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _EXPECTED_MAXIMUM: Final = (0.0, 0.564, 1.029, 1.424, 1.766, 2.070, 2.344, 2.595, 2.827, 3.044, 3.248)
 
 # Patterns whose zeros are aligned to the lanes, alike in all units: nothing waits and no lane stays empty.
-_ALIGNED: Final = (Pattern.VECTOR, Pattern.GROUP)
+_ALIGNED: Final = (Pattern.VECTOR, Pattern.GROUP, Pattern.N_M)
 
 LEAST_DENSITY: Final = 1e-6  # an empty tensor still divides by its entries in closed forms
 

@@ -14,12 +14,12 @@ _WARP_TILE = 32  # edge of the output tile of a warp (Wang et al., ISCA 2021)
 
 
 def n_m(work: Operands, *, pes: Count, lanes: Count, kept: float) -> Mapped:
-    """``kept`` = N/M of the weights of a group pattern, exactly; everything else is computed densely (Mishra et al., arXiv:2104.08378).
+    """``kept`` = N/M of the weights of an N:M or group pattern, exactly; all else is computed densely (Mishra et al., arXiv:2104.08378).
 
     ``lanes`` products of one output go into one of ``pes`` dot-product units; all filters read their inputs by position.
     """
     layer = work.workload
-    fits = (layer.pattern == Pattern.GROUP) & (layer.weight_density <= kept)
+    fits = np.isin(layer.pattern, (Pattern.GROUP, Pattern.N_M)) & (layer.weight_density <= kept)
     share = np.where(fits, kept, 1.0)
     steps = np.ceil(work.k * share / lanes)
     cycles = np.asarray(np.ceil(work.m * work.n / pes) * steps * layer.groups, np.float64)

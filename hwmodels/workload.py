@@ -25,13 +25,17 @@ class Op(IntEnum):
 
 
 class Pattern(IntEnum):
-    """Where the zeros of a weight tensor lie (Mao 2017); removed filters shrink shapes and leave no pattern."""
+    """Where the zeros of a weight tensor lie (Mao 2017); removed filters shrink shapes and leave no pattern.
+
+    ``GROUP``: the same places in every filter. ``N_M``: at most N non-zeros among each M neighbouring inputs.
+    """
 
     DENSE = 0
     FINE = 1
     VECTOR = 2
     KERNEL = 3
     GROUP = 4
+    N_M = 5
 
 
 _COUNTS = (
