@@ -15,19 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules import pooling
 from torch.utils._pytree import tree_leaves
 
+from autocomp.graph import ChannelPad, normalize, operation
+from autocomp.ties import FROZEN, Labels, Ties
 from autocomp.tracing import LAYERS, Shape, blank, measuring
 
-Labels = NDArray[np.int64]
-FROZEN = -1
+__all__ = ["FROZEN", "NORMS", "ChannelMap", "ChannelPad", "Family", "Labels", "channel_map", "normalize"]
+
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = (pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd)
 _CURVES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh)
@@ -40,63 +37,6 @@ _PER_CHANNEL = {
 }
 _ELEMENTWISE = {"add", "iadd", "add_", "sub", "mul", "imul", "mul_", "truediv", "div", "maximum", "minimum"}
 _MOVEMENT = {"flatten", "view", "reshape", "cat", "concat", "squeeze", "unsqueeze", "getitem", "mean", "pad", "permute", "transpose"}
-
-
-class ChannelPad(nn.Module):
-    """Puts channels into a wider or narrower tensor; positions without a source are zero (option-A shortcut, He 2016)."""
-
-    source: Tensor
-
-    def __init__(self, source: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("source", source)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``b x c x h x w`` to ``b x len(source) x h x w``."""
-        zero_appended = F.pad(x, (0, 0, 0, 0, 0, 1))
-        return zero_appended.index_select(1, torch.where(self.source < 0, x.shape[1], self.source))
-
-
-def normalize(network: nn.Module, input_shape: Shape) -> fx.GraphModule | None:
-    """The same network as a graph in which functional channel padding is a `ChannelPad` module.
-
-    Returns:
-        A graph that shares the network's parameters, or None if the network cannot be traced symbolically.
-    """
-    try:
-        graph = fx.symbolic_trace(network)
-        with measuring(graph):
-            ShapeProp(graph).propagate(blank(network, input_shape))
-    except Exception:  # a network may fail to trace in any way it likes; then it is compressed without channel groups
-        return None
-    for node in graph.graph.nodes:
-        node.type = None  # an annotation that is a string cannot be pickled (torch 2.13), and workers need a pickle
-    for number, node in enumerate([n for n in graph.graph.nodes if _pads_channels(n)]):
-        before, after = node.args[1][4:6]
-        channels = node.args[0].meta["tensor_meta"].shape[1]
-        name = f"channel_pad_{number}"
-        graph.add_submodule(name, ChannelPad(F.pad(torch.arange(channels), (before, after), value=-1)))
-        with graph.graph.inserting_before(node):
-            pad = graph.graph.call_module(name, (node.args[0],))
-        pad.meta.update(node.meta)
-        node.replace_all_uses_with(pad)
-        graph.graph.erase_node(node)
-    graph.recompile()
-    return graph
-
-
-def _pads_channels(node: fx.Node) -> bool:
-    if _operation(node) != "pad" or len(node.args) < 2 or not isinstance(node.args[1], list | tuple):
-        return False
-    pad: Any = node.args[1]
-    mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
-    value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value")
-    is_constant = mode == "constant" and not value and all(isinstance(p, int) for p in pad)
-    return len(pad) == 6 and not any(pad[:4]) and is_constant and len(node.meta["tensor_meta"].shape) == 4
-
-
-def _operation(node: fx.Node) -> str:
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,20 +93,18 @@ class _Walk(fx.Interpreter):
         self.labels: dict[fx.Node, Labels] = {}
         self.inputs: dict[str, Labels] = {}
         self.outputs: dict[str, Labels] = {}
-        self.ties: list[tuple[Labels, Labels]] = []
-        self.frozen: list[Labels] = []
+        self.ties = Ties()
         self.pinned: set[str] = set()
-        self.count = 0
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         operands = [self.labels[a] for a in n.all_input_nodes if a in self.labels]
         if n.op == "output":
-            self.frozen += operands
+            self._freeze(operands)
         elif isinstance(value, Tensor) and value.ndim >= 2:
             self.labels[n] = self._labels_of(n, value, operands)
         elif not isinstance(value, int | float | torch.Size):  # a tuple of tensors, say: cannot be followed
-            self.frozen += operands
+            self._freeze(operands)
         return value
 
     def _labels_of(self, node: fx.Node, value: Tensor, operands: list[Labels]) -> Labels:
@@ -175,7 +113,7 @@ class _Walk(fx.Interpreter):
         if node.op == "get_attr":  # a weight that the network reaches for itself
             self.pinned.add(str(node.target).rpartition(".")[0])
         if operands and node.op in {"call_function", "call_method"}:
-            name = _operation(node)
+            name = operation(node)
             if name in _PER_CHANNEL and len(operands) == 1 and self._aligns(node, value):
                 return operands[0]
             if name in _ELEMENTWISE and self._aligns(node, value):
@@ -184,14 +122,14 @@ class _Walk(fx.Interpreter):
                 return self._move(node, value, operands)
         return self._opaque(value, operands)
 
-    def _fresh(self, n: int) -> Labels:
-        self.count += n
-        return np.arange(self.count - n, self.count)
+    def _freeze(self, operands: list[Labels]) -> None:
+        for labels in operands:
+            self.ties.freeze(labels)
 
     def _opaque(self, value: Tensor, operands: list[Labels]) -> Labels:
         """The result of something unknown: nothing that goes in or comes out may change."""
-        labels = self._fresh(value.shape[1])
-        self.frozen += [*operands, labels]
+        labels = self.ties.fresh(value.shape[1])
+        self._freeze([*operands, labels])
         return labels
 
     def _aligns(self, node: fx.Node, value: Tensor) -> bool:
@@ -201,14 +139,15 @@ class _Walk(fx.Interpreter):
 
     def _unite(self, operands: list[Labels], channels: int) -> Labels:
         """Tie channels that meet; one that is spread over all others (a spatial attention map) stays, and ties nothing."""
-        self.frozen += [o for o in operands if len(o) < channels]
+        self._freeze([o for o in operands if len(o) < channels])
         wide = [o for o in operands if len(o) == channels]
-        self.ties += [(wide[0], other) for other in wide[1:]]
+        for other in wide[1:]:
+            self.ties.tie(wide[0], other)
         return wide[0]
 
     def _move(self, node: fx.Node, value: Tensor, operands: list[Labels]) -> Labels:
         """Run the very operation on labels instead of values and see where they end up."""
-        if _operation(node) == "pad" and len(operands[0]) == value.shape[1]:  # spatial: the border is not a channel
+        if operation(node) == "pad" and len(operands[0]) == value.shape[1]:  # spatial: the border is not a channel
             return operands[0]
 
         def as_labels(a: fx.Node) -> Any:
@@ -225,12 +164,12 @@ class _Walk(fx.Interpreter):
         if moved.shape[0] != 1 or (flat != flat[:, :, :1]).any():
             return self._opaque(value, operands)
         labels: Labels = flat[0, :, 0].numpy().astype(np.int64)
-        if _reorders(labels, operands, _operation(node)):
+        if _reorders(labels, operands, operation(node)):
             return self._opaque(value, operands)
         return labels
 
     def _through_module(self, name: str, value: Tensor, operands: list[Labels]) -> Labels:
-        module, given = self.submodules[name], operands[0] if len(operands) == 1 else self._fresh(0)
+        module, given = self.submodules[name], operands[0] if len(operands) == 1 else self.ties.fresh(0)
         if isinstance(module, _PER_CHANNEL_MODULES) and len(given) == value.shape[1]:
             return given
         if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(given):
@@ -240,7 +179,8 @@ class _Walk(fx.Interpreter):
             self.pinned.add(name)
             return self._opaque(value, operands)
         if name in self.inputs:  # a module that runs twice ties its channels across the calls
-            self.ties += [(self.inputs[name], given), (self.outputs[name], made)]
+            self.ties.tie(self.inputs[name], given)
+            self.ties.tie(self.outputs[name], made)
         self.inputs[name], self.outputs[name] = given, made
         return made
 
@@ -252,29 +192,23 @@ class _Walk(fx.Interpreter):
             return given
         if isinstance(module, ChannelPad):
             source = module.source.numpy()
-            return np.where(source >= 0, given[source], self._fresh(len(source)))
+            return np.where(source >= 0, given[source], self.ties.fresh(len(source)))
         return None
 
     def _layer(self, module: nn.Conv2d | nn.Linear, given: Labels) -> Labels:
         groups = module.groups if isinstance(module, nn.Conv2d) else 1
-        made = self._fresh(module.out_channels if isinstance(module, nn.Conv2d) else module.out_features)
+        made = self.ties.fresh(module.out_channels if isinstance(module, nn.Conv2d) else module.out_features)
         if 1 < groups == len(given):  # depthwise: each input feeds its own outputs only
-            self.ties.append((np.repeat(given, len(made) // groups), made))
-        elif groups > 1:  # the groups of a convolution must stay equally wide: tie equal places
-            for labels in (given, made):
-                place = labels.reshape(groups, -1)
-                self.ties += [(place[0], place[g]) for g in range(1, groups)]
+            self.ties.tie(np.repeat(given, len(made) // groups), made)
+        elif groups > 1:
+            self.ties.balance(given, groups)
+            self.ties.balance(made, groups)
         return made
 
     def result(self) -> ChannelMap:
-        none = np.zeros(0, np.int64)
-        left, right = (np.concatenate([none, *(tie[side] for tie in self.ties)]) for side in (0, 1))
-        edges = coo_array((np.ones(len(left), bool), (left, right)), shape=(self.count, self.count))
-        _, group = connected_components(edges, directed=False)
-        group = group.astype(np.int64)
-        pins = [side[name] for name in self.pinned for side in (self.inputs, self.outputs) if name in side]
-        frozen = np.concatenate([none, *self.frozen, *pins])
-        group[np.isin(group, group[frozen])] = FROZEN
+        for name in self.pinned:
+            self._freeze([side[name] for side in (self.inputs, self.outputs) if name in side])
+        group = self.ties.resolve()
         inputs = {name: group[labels] for name, labels in self.inputs.items()}
         outputs = {name: group[labels] for name, labels in self.outputs.items()}
         return ChannelMap(inputs, outputs, _families(inputs, outputs, self.submodules))
@@ -282,7 +216,7 @@ class _Walk(fx.Interpreter):
 
 def _names_sizes(node: fx.Node) -> bool:
     """Whether a reshape has a width written into it, which would be wrong once channels are gone."""
-    return _operation(node) in {"view", "reshape"} and any(isinstance(a, int) and a > 1 for a in tree_leaves((node.args, node.kwargs)))
+    return operation(node) in {"view", "reshape"} and any(isinstance(a, int) and a > 1 for a in tree_leaves((node.args, node.kwargs)))
 
 
 def _reorders(labels: Labels, operands: list[Labels], operation: str) -> bool:

@@ -6,9 +6,6 @@ from autocomp.errors import ConfigError, UnknownNameError
 from hwmodels import Workload
 from hwmodels.networks import load_network, network_names, read_table
 
-USUAL_INPUTS = {"digits_resnet": (1, 8, 8), "lenet5": (1, 28, 28)}  # channels, height, width; CIFAR's for every other network
-CIFAR_INPUT = (3, 32, 32)
-CLASSES = 10
 USUAL_BITS = 8
 MOST = {"weight_bits": 32, "activation_bits": 32, "batch": 65_536}  # as wide as a float; as many images as 64-bit counts of MACs bear
 
@@ -48,12 +45,15 @@ def _layers(model: str) -> Workload:
 
 
 def _traced(model: str) -> Workload:
-    """A network of autocomp on images of the size that it is known for."""
+    """A network of autocomp on images of the size that it is known for; nothing is computed with numbers."""
+    import torch
+
     from autocomp import models
     from autocomp.tracing import trace
 
     if model not in models.MODELS:
         raise UnknownNameError("network", model, {*network_names(), *models.MODELS})
-    shape = USUAL_INPUTS.get(model, CIFAR_INPUT)
-    workload = trace(models.build(model, classes=CLASSES, input_shape=shape), shape)
+    shape, classes = models.usual_images(model)
+    with torch.device("meta"):
+        workload = trace(models.build(model, classes=classes, input_shape=shape), shape)
     return workload.replace(weight_bits=USUAL_BITS, activation_bits=USUAL_BITS)

@@ -1,4 +1,4 @@
-"""LeNet-5 as it is used in work on pruning."""
+"""LeNets as they are used in work on pruning."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ import torch.nn.functional as F
 from torch import nn
 
 from autocomp.errors import ConfigError
+
+
+class LeNet300(nn.Module):
+    """LeNet-300-100: a perceptron with two hidden layers; 266 200 weights and 410 biases on MNIST (LeCun et al. 1998).
+
+    Args:
+        classes: number of outputs.
+        input_shape: channels, height and width of an image.
+        hidden: neurons of both layers.
+    """
+
+    def __init__(self, classes: int, input_shape: tuple[int, int, int], *, hidden: tuple[int, int] = (300, 100)) -> None:
+        super().__init__()
+        channels, height, width = input_shape
+        self.fc1 = nn.Linear(channels * height * width, hidden[0])
+        self.fc2 = nn.Linear(*hidden)
+        self.fc3 = nn.Linear(hidden[1], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of images."""
+        x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
+        logits: torch.Tensor = self.fc3(x)
+        return logits
 
 
 class LeNet5(nn.Module):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autocomp.errors import ConfigError
+from autocomp.models.squeeze_excite import scaling
 
 
 class PaddedShortcut(nn.Module):
@@ -43,21 +44,23 @@ class BasicBlock(nn.Module):
         outputs: channels out.
         stride: of the first convolution.
         shortcut: "A" or "B", where the shape changes.
+        reduction: of squeeze and excitation, 0 for none.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, shortcut: str, reduction: int = 0) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
+        self.scale = scaling(outputs, reduction)
         self.shortcut = _shortcut(shortcut, inputs, outputs, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The rectified sum of both ways."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return F.relu(y + self.shortcut(x))
+        return F.relu(self.scale(y) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -69,6 +72,7 @@ class ResNet(nn.Module):
         blocks: blocks per stage.
         widths: channels per stage; each stage but the first halves the image.
         shortcut: "A" (zero padding) or "B" (1x1 convolution and batch norm) where the shape changes.
+        reduction: of squeeze and excitation (Hu et al., CVPR 2018), 0 for none.
 
     Raises:
         ConfigError: another shortcut.
@@ -82,6 +86,7 @@ class ResNet(nn.Module):
         blocks: Sequence[int],
         widths: Sequence[int] = (16, 32, 64),
         shortcut: str = "A",
+        reduction: int = 0,
     ) -> None:
         super().__init__()
         if shortcut not in ("A", "B"):
@@ -91,8 +96,8 @@ class ResNet(nn.Module):
         inputs = widths[0]
         self.stages = [f"layer{stage}" for stage in range(1, len(blocks) + 1)]
         for name, outputs, count in zip(self.stages, widths, blocks, strict=True):
-            first = BasicBlock(inputs, outputs, 1 if name == "layer1" else 2, shortcut)
-            rest = (BasicBlock(outputs, outputs, 1, shortcut) for _ in range(count - 1))
+            first = BasicBlock(inputs, outputs, 1 if name == "layer1" else 2, shortcut, reduction)
+            rest = (BasicBlock(outputs, outputs, 1, shortcut, reduction) for _ in range(count - 1))
             self.add_module(name, nn.Sequential(first, *rest))
             inputs = outputs
         self.linear = nn.Linear(inputs, classes)

@@ -161,9 +161,7 @@ FREEZING: dict[str, Callable[[], nn.Module]] = {
     "slice of channels": lambda: Between(lambda x: torch.cat([x[:, 4:], x[:, :4]], 1)),
     "chunk": lambda: Between(lambda x: torch.cat(x.chunk(2, 1), 1)),
     "split": lambda: Between(lambda x: torch.cat(torch.split(x, [3, 5], 1), 1)),
-    "shuffle": lambda: Between(lambda x: F.channel_shuffle(x, 2)),
     "shuffle by hand": lambda: Between(lambda x: x.view(x.size(0), 2, 4, 8, 8).transpose(1, 2).flatten(1, 2)),
-    "shuffle module": lambda: Between(shuffle := nn.ChannelShuffle(4), shuffle),
     "same map twice": lambda: Between(lambda x: torch.cat([x, x], 1)[:, :8]),
     "a scale for each channel": lambda: scaled(8, 1, 1),
     "a scale with a batch axis": lambda: scaled(1, 8, 1, 1),
@@ -234,6 +232,9 @@ FOLLOWED: dict[str, Callable[[], nn.Module]] = {
     "stride by slicing": lambda: Between(lambda x: x[:, :, ::2, ::2]),
     "interpolation": lambda: Between(lambda x: F.interpolate(x, scale_factor=2)),
     "a view by sizes": lambda: Between(lambda x: x.view(x.size(0), x.size(1), -1).unsqueeze(-1)),
+    "shuffle": lambda: Between(lambda x: F.channel_shuffle(x, 2)),
+    "shuffle with a keyword": lambda: Between(lambda x: F.channel_shuffle(x, groups=4)),
+    "shuffle module": lambda: Between(shuffle := nn.ChannelShuffle(4), shuffle),
     "a transposed image": lambda: Between(lambda x: x.transpose(2, 3)),
 }
 
@@ -328,6 +329,15 @@ def test_channel_padding_puts_channels_where_they_are_told_and_zeros_elsewhere()
     x = torch.arange(1.0, 4.0).reshape(1, 3, 1, 1)
     padded = ChannelPad(torch.tensor([-1, 2, 0, -1, 1]))(x)
     assert padded.flatten().tolist() == [0, 3, 1, 0, 2]
+
+
+def test_a_shuffle_is_the_same_movement_of_channels_in_the_graph() -> None:
+    # Six channels in two groups, 0 1 2 | 3 4 5, are dealt out in turn: 0 3 1 4 2 5.
+    network = nn.Sequential(conv(3, 6), nn.ChannelShuffle(2), conv(6, 4)).eval()
+    graph, x = graph_of(network), torch.randn(2, *SHAPE)
+    assert [m.source.tolist() for m in graph.modules() if isinstance(m, ChannelPad)] == [[0, 3, 1, 4, 2, 5]]
+    with torch.no_grad():
+        assert torch.equal(graph(x), network(x))
 
 
 def test_padding_the_depth_of_a_volume_is_not_channel_padding() -> None:
