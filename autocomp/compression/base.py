@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from autocomp.choice import Choices, Configuration
 from hwmodels import Workload
@@ -28,6 +29,27 @@ class Method(Protocol):
 
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
         """Which layers (``l``) can take which option, by (knob, category or "") ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """A few training images that a method may look at.
+
+    Attributes:
+        images: normalised, ``n x c x h x w``.
+        labels: ``n``; None where there are none, and then the network's own answers take their place.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+
+@runtime_checkable
+class DataDriven(Protocol):
+    """A method that may look at images before it changes a network."""
+
+    def given(self, calibration: Calibration) -> Method:
+        """The same method with images at hand."""
 
 
 def removed_count(sparsity: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.int64]:

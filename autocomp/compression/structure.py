@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import cast
 
@@ -12,23 +12,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autocomp.channels import FROZEN, NORMS, ChannelMap, ChannelPad, Labels
+from autocomp.channels import NORMS, ChannelMap, ChannelPad, Labels
 from autocomp.choice import Choices, Configuration
-from autocomp.compression.base import removed_count
-from autocomp.tracing import LAYERS
+from autocomp.compression.base import Calibration, removed_count
+from autocomp.compression.filters import least_important
+from autocomp.errors import ConfigError
 from hwmodels import Workload
 
 
 @dataclass(frozen=True, eq=False)
 class FilterPruning:
-    """Removes the groups of tied channels whose weights are smallest.
+    """Removes the groups of tied channels that are worth least.
 
     The first layer that produces a group leads it: a layer's sparsity removes that fraction of each family of groups that
-    it leads, rounded down, and at least one group of a family stays. Importance of a group is the L1 norm of the weights
-    that produce it, each layer's divided by its mean (so that wide and narrow layers count alike).
+    it leads, rounded down, and at least one group of a family stays.
+
+    Attributes:
+        channels: what is tied to what.
+        importance: what a group is worth, one of `autocomp.compression.filters.FILTER_CRITERIA`.
+        calibration: images for the criteria that need them.
     """
 
     channels: ChannelMap
+    importance: str = "l1"
+    calibration: Calibration | None = None
+
+    def given(self, calibration: Calibration) -> FilterPruning:
+        """The same with images at hand."""
+        return replace(self, calibration=calibration)
 
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
         """Layers that lead at least one group."""
@@ -64,33 +75,29 @@ class FilterPruning:
         )
 
     def apply(self, model: nn.Module, configuration: Configuration) -> nn.Module:
-        """Cut the channels out of every layer, norm and padding that has them."""
-        removed = self._removed_groups(model, configuration)
-        for name in self.channels.inputs if len(removed) else ():
+        """Cut the channels out of every layer, norm and padding that has them.
+
+        Raises:
+            ConfigError: if a layer leads no channels that can go, or the criterion needs images and there are none.
+        """
+        self._check(configuration)
+        counts = self._removed(Choices.of([configuration], [family.leader for family in self.channels.families]))[0]
+        if not counts.any():
+            return model
+        removed = least_important(model, self.channels, counts, self.importance, self.calibration)
+        for name in self.channels.inputs:
             inputs, outputs = (~np.isin(side[name], removed) for side in (self.channels.inputs, self.channels.outputs))
             if not (inputs.all() and outputs.all()):
                 _cut(model.get_submodule(name), np.flatnonzero(inputs), np.flatnonzero(outputs))
         return model
 
-    def _removed_groups(self, model: nn.Module, configuration: Configuration) -> Labels:
-        """The least important groups of each family."""
-        layers = [family.leader for family in self.channels.families]
-        counts = self._removed(Choices.of([configuration], layers))[0]
-        if not counts.any():
-            return np.zeros(0, np.int64)
-        importance = self._importance(model)
-        ranked = [f.members[np.argsort(importance[f.members], kind="stable")] for f in self.channels.families]
-        return np.concatenate([members[:count] for members, count in zip(ranked, counts, strict=True)])
-
-    def _importance(self, model: nn.Module) -> NDArray[np.float64]:
-        importance = np.zeros(1 + max(int(family.members.max()) for family in self.channels.families))
-        for name, groups in self.channels.outputs.items():
-            module = model.get_submodule(name)
-            if isinstance(module, LAYERS):
-                norms = module.weight.detach().abs().flatten(1).sum(1).double().cpu().numpy()
-                led = groups != FROZEN
-                np.add.at(importance, groups[led], norms[led] / max(norms.mean(), np.finfo(float).tiny))
-        return importance
+    def _check(self, configuration: Configuration) -> None:
+        for name, choice in configuration.items():
+            if choice.pattern == "filter" and name not in self.channels.leaders:
+                able = ", ".join(sorted(self.channels.leaders)) or "none"
+                raise ConfigError(
+                    f"Pattern 'filter' needs a layer that leads channels of its own, but '{name}' does not; these do: {able}."
+                )
 
 
 def _cut(module: nn.Module, inputs: Labels, outputs: Labels) -> None:
@@ -115,9 +122,10 @@ def _cut_convolution(module: nn.Conv2d, ins: Tensor, outs: Tensor) -> None:
         module.weight = _parameter(module.weight[outs])
         module.groups = len(ins)
     else:
-        per_group = module.in_channels // module.groups
-        first_group = ins[ins < per_group]  # tied: every group keeps the same places
-        module.weight = _parameter(module.weight[outs][:, first_group])
+        per_group, made = (n // module.groups for n in (module.in_channels, module.out_channels))
+        places = (ins % per_group).reshape(module.groups, -1)  # tied: every group keeps equally many
+        heard = places[outs // made][:, :, None, None].expand(-1, -1, *module.kernel_size)
+        module.weight = _parameter(module.weight[outs].gather(1, heard))
     module.in_channels, module.out_channels = len(ins), len(outs)
     _cut_vectors(module, {"bias": outs})
 

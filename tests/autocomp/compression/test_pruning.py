@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autocomp.choice import Choice, Configuration
-from autocomp.compression import Factorization, FinePruning, compress
-from autocomp.compression.pruning import Mask
+from autocomp.compression import Factorization, WeightPruning, compress
+from autocomp.compression.masks import Mask
 
 from .networks import weight_of
 
 
 def pruned(layer: nn.Module, sparsity: float) -> nn.Module:
     """The layer alone in a network, pruned."""
-    return compress(nn.Sequential(layer), Configuration({"0": Choice(sparsity=sparsity, pattern="fine")}), (FinePruning(),))
+    return compress(nn.Sequential(layer), Configuration({"0": Choice(sparsity=sparsity, pattern="fine")}), (WeightPruning(),))
 
 
 def linear(*weights: float) -> nn.Linear:
@@ -62,7 +62,7 @@ def test_the_mask_says_how_dense_the_weight_is() -> None:
 
 def test_each_factor_of_a_factorized_layer_is_pruned_on_its_own() -> None:
     choice = Choice(rank=0.5, factorization="svd", sparsity=0.25, pattern="fine")
-    network = compress(nn.Sequential(nn.Linear(8, 8)), Configuration({"0": choice}), (Factorization(), FinePruning()))
+    network = compress(nn.Sequential(nn.Linear(8, 8)), Configuration({"0": choice}), (Factorization(), WeightPruning()))
     for name in ("0.0", "0.1"):
         assert int((weight_of(network, name) == 0).sum()) == 8  # a quarter of 4 x 8
 

@@ -14,6 +14,7 @@ from autocomp.channels import FROZEN, ChannelMap, ChannelPad, channel_map, norma
 from autocomp.choice import Choice, Configuration
 from autocomp.compression import FilterPruning, compress
 from autocomp.models import build
+from autocomp.tracing import LAYERS
 
 from .networks import NETWORKS, SHAPE, built, conv, weight_of
 
@@ -31,16 +32,14 @@ def pruned(graph: fx.GraphModule, channels: ChannelMap, sparsity: float) -> nn.M
 
 def smallest_groups(graph: fx.GraphModule, channels: ChannelMap, sparsity: float) -> NDArray[np.int64]:
     """The groups that are to go, group by group: relative L1 norms of all filters that make them, added up."""
+    norms = {
+        name: layer.weight.detach().abs().flatten(1).sum(1).numpy() for name, layer in graph.named_modules() if isinstance(layer, LAYERS)
+    }
     gone: list[int] = []
     for family in channels.families:
         scores = []
         for group in family.members:
-            score = 0.0
-            for name, groups in channels.outputs.items():
-                layer = graph.get_submodule(name)
-                if isinstance(layer, nn.Conv2d | nn.Linear):
-                    norms = layer.weight.detach().abs().flatten(1).sum(1)
-                    score += float((norms / norms.mean())[torch.from_numpy(groups == group)].sum())
+            score = sum(float((n / n.mean())[channels.outputs[name] == group].sum()) for name, n in norms.items())
             scores.append((score, int(group)))
         count = min(int(sparsity * len(scores) + 1e-9), len(scores) - 1)
         gone += [group for _, group in sorted(scores)[:count]]
@@ -60,7 +59,9 @@ def deaf_to(graph: fx.GraphModule, channels: ChannelMap, gone: NDArray[np.int64]
         if isinstance(layer, nn.Linear):
             layer.weight[:, places] = 0
         elif isinstance(layer, nn.Conv2d) and not 1 < layer.groups == layer.in_channels:
-            layer.weight[:, places % (layer.in_channels // layer.groups)] = 0
+            groups_of_filters = layer.weight.view(layer.groups, -1, *layer.weight.shape[1:])
+            per_group = layer.in_channels // layer.groups
+            groups_of_filters[places // per_group, :, places % per_group] = 0
     return deaf
 
 
