@@ -1,9 +1,9 @@
-"""Low-rank factorization: one kernel becomes two smaller ones in a row (Denil 2013, Zhang 2015)."""
+"""Low-rank factorization: one kernel becomes smaller ones in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,109 +11,104 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocomp.choice import Choices, Configuration
+from autocomp.compression import slots
+from autocomp.compression.base import Calibration, Method
+from autocomp.compression.factors import factors, kernel_of
+from autocomp.compression.kinds import KINDS, Part
 from autocomp.compression.layers import Layer
-from hwmodels import Op, Workload
+from autocomp.compression.responses import fit_to_responses
+from autocomp.errors import ConfigError
+from hwmodels import Workload
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Factorization:
-    """Truncated singular value decomposition.
+    """Splits kernels in the ways of `KINDS`; ranks are a fraction of the full ones, of the layer as pruned.
 
-    ``svd_out``: a convolution kh x kw with N filters becomes kh x kw with r filters, then 1 x 1 with N filters.
-    ``svd``: a linear layer becomes two. The rank is a fraction of the full one, min(K, N), of the layer as pruned.
+    Attributes:
+        responses: fit each chain to the answers of the layer that it replaces (see `fit_to_responses`), where there are images; it is
+            as near to the layer's weights as it can be otherwise.
+        images: normalised images to see the answers on, ``n x c x h x w``.
     """
 
+    responses: bool = False
+    images: Tensor | None = None
+
+    def given(self, calibration: Calibration) -> Method:
+        """The same with images at hand."""
+        return replace(self, images=calibration.images)
+
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
-        """Ungrouped layers whose rank can be lowered."""
-        can = (workload.groups == 1) & (np.minimum(workload.gemm_k, workload.gemm_n) > 1)
-        return {("factorization", "svd_out"): can & (workload.op == Op.CONV), ("factorization", "svd"): can & (workload.op == Op.LINEAR)}
+        """Ungrouped layers whose ranks can be lowered, and whose kernel the kind splits in a way of its own."""
+        sides = slots.kernels(workload)
+        return {("factorization", name): slots.splits(kind, workload) & kind.can_be_lowered(sides) for name, kind in KINDS.items()}
 
     def lower(self, workload: Workload, choices: Choices) -> Workload:
-        """Two slots for every layer that some candidate factorizes; the second is unused where it is not."""
-        split = choices.uses("factorization", "svd_out") | choices.uses("factorization", "svd")
-        twice = split.any(axis=0)
-        if not twice.any():
-            return workload
-        index = np.repeat(np.arange(len(workload.names)), 1 + twice)
-        second = np.concatenate([[False], index[1:] == index[:-1]])
-        first = np.concatenate([second[1:], [False]])
-        slots = _take(workload, index, _slot_names(workload.names, index, first, second))
-        rank, is_split = _rank(workload, choices.rank)[:, index], split[:, index]
-        in_channels = np.where(second, np.where(is_split, rank, 0), slots.in_channels)
-        unit = {name: np.where(second, 1, getattr(slots, name)) for name in ("kernel_h", "kernel_w", "stride")}
-        return slots.replace(
-            in_channels=in_channels,
-            out_channels=np.where(first & is_split, rank, np.where(second & ~is_split, 0, slots.out_channels)),
-            in_h=np.where(second, slots.out_h, slots.in_h),
-            in_w=np.where(second, slots.out_w, slots.in_w),
-            activation_density=np.where(second, 1.0, slots.activation_density),  # no activation function in between
-            **unit,
-        )
+        """Two to four slots for every layer that some candidate factorizes."""
+        return slots.split(workload, choices)
 
     def apply(self, model: nn.Module, configuration: Configuration) -> nn.Module:
-        """Replace each factorized layer by a sequence of two."""
-        for name, choice in configuration.items():
-            if choice.factorization in _SPLITS:
-                parent, _, child = name.rpartition(".")
-                layer = model.get_submodule(name)
-                pair = _SPLITS[choice.factorization](layer, choice.rank)
-                setattr(model.get_submodule(parent), child, pair.train(layer.training))
+        """Replace each factorized layer by a chain of two to four.
+
+        Raises:
+            ConfigError: if a layer cannot be split in the way that is asked for.
+        """
+        chains = {
+            name: factorized(name, model.get_submodule(name), choice.factorization, choice.rank)
+            for name, choice in configuration.items()
+            if choice.factorization in KINDS
+        }
+        if self.responses and self.images is not None:
+            fit_to_responses(model, chains, self.images)
+        for name, chain in chains.items():
+            model.set_submodule(name, chain)
         return model
 
 
-def _slot_names(names: tuple[str, ...], index: NDArray[np.int64], first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[str, ...]:
-    ends = np.where(second, ".1", np.where(first, ".0", ""))
-    return tuple(names[i] + end for i, end in zip(index, ends, strict=True))
+def factorized(name: str, layer: nn.Module, kind: str, fraction: float) -> nn.Sequential:
+    """The chain that takes a layer's place, in the layer's mode.
+
+    Raises:
+        ConfigError: if the kind does not split such a layer.
+    """
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or not _fits(layer, kind):
+        raise ConfigError(slots.unfit(kind, name))
+    weight = layer.weight.detach()
+    layout = KINDS[kind].at(kernel_of(weight), np.asarray(fraction))
+    chain = [
+        _part(layer, part, factor, int(groups))
+        for part, factor, groups in zip(KINDS[kind].parts, factors(kind, weight, layout), layout.groups, strict=True)
+    ]
+    if layer.bias is not None:
+        chain[-1].bias = nn.Parameter(layer.bias.detach().clone())
+    return nn.Sequential(*chain).train(layer.training)
 
 
-def _take(workload: Workload, index: NDArray[np.int64], names: tuple[str, ...]) -> Workload:
-    return Workload(names=names, **{n: a[..., index] if a.ndim else a for n, a in workload.arrays().items()})
-
-
-def _rank(workload: Workload, fraction: NDArray[np.float64]) -> NDArray[np.int64]:
-    full = np.minimum(workload.gemm_k, workload.gemm_n)
-    return np.asarray(np.maximum(np.rint(fraction * full), 1), np.int64)
-
-
-def _factors(matrix: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
-    """The best rank-r factors of ``n x k``: ``n x r`` and ``r x k``, singular values shared evenly (Eckart 1936)."""
-    rank = max(int(np.rint(fraction * min(matrix.shape))), 1)
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    root = values[:rank].sqrt()
-    return left[:, :rank] * root, root[:, None] * right[:rank]
-
-
-def _split_convolution(layer: nn.Conv2d, fraction: float) -> nn.Sequential:
-    outer, inner = _factors(layer.weight.detach().flatten(1), fraction)
-    first = nn.Conv2d(
-        layer.in_channels,
-        len(inner),
-        layer.kernel_size,  # type: ignore[arg-type]
-        stride=layer.stride,  # type: ignore[arg-type]
-        padding=layer.padding,  # type: ignore[arg-type]
-        dilation=layer.dilation,  # type: ignore[arg-type]
-        padding_mode=layer.padding_mode,
-        bias=False,
-        device=layer.weight.device,
-    )
-    second = nn.Conv2d(len(inner), layer.out_channels, 1, bias=layer.bias is not None, device=layer.weight.device)
-    return _filled(first, second, inner, outer, layer.bias)
-
-
-def _split_linear(layer: nn.Linear, fraction: float) -> nn.Sequential:
-    outer, inner = _factors(layer.weight.detach(), fraction)
-    first = nn.Linear(layer.in_features, len(inner), bias=False, device=layer.weight.device)
-    second = nn.Linear(len(inner), layer.out_features, bias=layer.bias is not None, device=layer.weight.device)
-    return _filled(first, second, inner, outer, layer.bias)
+def _fits(layer: Layer, kind: str) -> bool:
+    groups = np.asarray(getattr(layer, "groups", 1))
+    return bool(KINDS[kind].splits(kernel_of(layer.weight), groups, np.asarray(isinstance(layer, nn.Linear))))
 
 
 @torch.no_grad()
-def _filled(first: Layer, second: Layer, inner: Tensor, outer: Tensor, bias: Tensor | None) -> nn.Sequential:
-    first.weight.copy_(inner.reshape(first.weight.shape))
-    second.weight.copy_(outer.reshape(second.weight.shape))
-    if second.bias is not None and bias is not None:
-        second.bias.copy_(bias)
-    return nn.Sequential(first, second)
+def _part(layer: Layer, part: Part, weight: Tensor, groups: int) -> Layer:
+    """One layer of a chain without bias; along each side that it carries it steps and pads as the whole one does."""
+    outputs, inputs, *size = weight.shape
+    made: dict[str, Any] = {"bias": False, "device": weight.device, "dtype": weight.dtype}
+    if isinstance(layer, nn.Linear):
+        linear = nn.Linear(inputs, outputs, **made)
+        linear.weight.copy_(weight.flatten(1))
+        return linear
+    padding = layer.padding if isinstance(layer.padding, str) else _along(layer.padding, part, 0)
+    along: Any = {
+        "stride": _along(layer.stride, part, 1),
+        "dilation": _along(layer.dilation, part, 1),
+        "padding": padding,
+        "padding_mode": layer.padding_mode if any(padding) else "zeros",
+    }
+    convolution = nn.Conv2d(inputs * groups, outputs, tuple(size), groups=groups, **along, **made)  # type: ignore[arg-type]
+    convolution.weight.copy_(weight)
+    return convolution
 
 
-_SPLITS: dict[str, Callable[..., nn.Sequential]] = {"svd_out": _split_convolution, "svd": _split_linear}
+def _along(values: tuple[int, ...], part: Part, otherwise: int) -> tuple[int, ...]:
+    return tuple(value if carries else otherwise for value, carries in zip(values, part, strict=True))
