@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autocomp.choice import Choice, Configuration
 from autocomp.compression import Quantization, calibrate, compress, reestimate_batch_norm
 from autocomp.compression.quantization import input_quantizers
+from autocomp.compression.quantizers.inputs import UniformInput
 
 
 def images(n: int) -> Tensor:
@@ -68,10 +69,14 @@ def quantized(*layers: nn.Module, **knobs: int) -> nn.Module:
     return compress(network, Configuration(choices), (Quantization(),))
 
 
+def uniform_inputs(network: nn.Module) -> list[UniformInput]:
+    return [q for q in input_quantizers(network) if isinstance(q, UniformInput)]
+
+
 def test_every_activation_step_is_fitted_with_its_sign() -> None:
     network = quantized(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1), activation_bits=4)
     assert calibrate(network, images(16)) == 16  # one pass for the steps, none for batch norm
-    assert [(q.low, q.high) for q in input_quantizers(network)] == [(-7, 7), (0, 15), (-7, 7)]
+    assert [(q.low, q.high) for q in uniform_inputs(network)] == [(-7, 7), (0, 15), (-7, 7)]
     assert all(q.is_on for q in input_quantizers(network))
 
 
@@ -83,7 +88,7 @@ def test_a_step_is_fitted_to_what_the_quantized_layers_before_it_give() -> None:
         nn.init.eye_(layer.weight.data.view(2, 2))
     network = quantized(*same, activation_bits=2)
     calibrate(network, images(16))
-    first, second = input_quantizers(network)
+    first, second = uniform_inputs(network)
     assert second.log_step.item() == pytest.approx(first.log_step.item(), rel=1e-5)
 
 
@@ -97,6 +102,6 @@ def test_calibrating_counts_the_images_that_it_runs() -> None:
 def test_steps_that_were_fitted_stay_when_a_network_is_calibrated_again() -> None:
     network = quantized(nn.Conv2d(2, 4, 3), activation_bits=4)
     calibrate(network, images(16))
-    step = input_quantizers(network)[0].log_step.item()
+    step = uniform_inputs(network)[0].log_step.item()
     assert calibrate(network, images(16) * 10) == 0
-    assert input_quantizers(network)[0].log_step.item() == step
+    assert uniform_inputs(network)[0].log_step.item() == step
