@@ -28,6 +28,7 @@ bench: $(READY)
 	$(VENV)/bin/python -m benchmarks.overhead
 	$(VENV)/bin/python -m benchmarks.hwmodels_speed
 	$(VENV)/bin/python -m benchmarks.scalesim
+	$(VENV)/bin/python -m benchmarks.exported_speed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

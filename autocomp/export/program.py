@@ -1,4 +1,4 @@
-"""Export: a compressed network as files that load without autocomp."""
+"""The program of a compressed network (`torch.export`) with its weights, its record and its card."""
 
 from __future__ import annotations
 
@@ -98,9 +98,18 @@ def load_network(folder: Path) -> nn.Module:
     Raises:
         UsageError: if the folder has no readable ``model.pt2``.
     """
+    return load_program(folder).module()
+
+
+def load_program(folder: Path) -> torch.export.ExportedProgram:
+    """The exported network's graph and weights.
+
+    Raises:
+        UsageError: if the folder has no readable ``model.pt2``.
+    """
     path = _existing(folder, PROGRAM)
     try:
-        return torch.export.load(path).module()
+        return torch.export.load(path)
     except Exception as error:  # a damaged archive shows itself as any of a dozen types
         raise UsageError(f"An exported network must be a torch.export archive, but {path} cannot be read: {error}") from error
 
