@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocomp.errors import ConfigError
+
+_LOWEST = {
+    "epochs": 0,
+    "polish_epochs": 0,
+    "polish_members": 1,
+    "batch_size": 2,
+    "calibration_images": 2,
+    "hint_weight": 0,
+    "attention_weight": 0,
+    "hint_layers": 1,
+    "synthetic_images": 0,
+    "synthetic_steps": 1,
+    "noise_draws": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,19 @@ class FineTuning:
         temperature: softens the logits of teacher and student.
         alpha: weight of the teacher's answer against the labels', in [0, 1].
         calibration_images: training images for batch-norm re-estimation and activation steps.
+        equalize: whether the teacher's channels are scaled to even ranges before it is compressed (Nagel 2019).
+        reconstruct: whether layers that are not quantized are fitted to the teacher's outputs by least squares (He 2017).
+        correct_bias: whether biases take up the shift of a layer's mean output (Nagel 2019).
+        hint_weight: of FitNets' hints (Romero 2015).
+        attention_weight: of attention transfer (Zagoruyko 2017).
+        hint_layers: convolutions, evenly spread over the depth, that hints and attention are about.
+        synthetic_images: images made from the teacher's batch-norm statistics that take the place of all training images; 0 for none.
+        synthetic_steps: of gradient descent that they are made in.
+        gradient_bits: of gradients in fine-tuning (DoReFa-Net, Zhou 2016), 1 to 16; None for floating point.
+        noise_draws: devices with numbers of their own on which a network is measured, where the hardware disturbs them; 0 for none.
+        noise_aware: whether fine-tuning disturbs weights as the hardware does, anew in every step (Chen 2017a).
+        fit_adc: whether a device's converters span the sums that each layer has, instead of the largest possible.
+        remap: whether rows of weights are placed so that a device's stuck cells hurt least.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -42,11 +71,23 @@ class FineTuning:
     temperature: float = 4.0
     alpha: float = 0.7
     calibration_images: int = 512
+    equalize: bool = False
+    reconstruct: bool = False
+    correct_bias: bool = False
+    hint_weight: float = 0.0
+    attention_weight: float = 0.0
+    hint_layers: int = 3
+    synthetic_images: int = 0
+    synthetic_steps: int = 100
+    gradient_bits: int | None = None
+    noise_draws: int = 3
+    noise_aware: bool = False
+    fit_adc: bool = True
+    remap: bool = False
 
     def __post_init__(self) -> None:
-        lowest = {"epochs": 0, "polish_epochs": 0, "polish_members": 1, "batch_size": 2, "calibration_images": 2}
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
+        for name, low in _LOWEST.items():
+            if not getattr(self, name) >= low:
                 raise ConfigError(f"`finetune.{name}` must be at least {low}, but is {getattr(self, name)}.")
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
@@ -55,6 +96,15 @@ class FineTuning:
             raise ConfigError(f"`finetune.alpha` must lie in [0, 1], but is {self.alpha}.")
         if self.images_per_epoch is not None and self.images_per_epoch < self.batch_size:
             raise ConfigError(f"`finetune.images_per_epoch` must be at least a batch of {self.batch_size}, but is {self.images_per_epoch}.")
+        if self.gradient_bits is not None and self.gradient_bits not in range(1, 17):
+            raise ConfigError(f"`finetune.gradient_bits` must be 1 to 16, or null for floating point, but is {self.gradient_bits}.")
+        if self.synthetic_images and self.alpha < 1:
+            raise ConfigError(f"`finetune.alpha` must be 1 with synthetic images, which have no labels, but is {self.alpha}.")
+
+    @property
+    def guides(self) -> bool:
+        """Whether the student learns from the teacher's inner layers, too."""
+        return self.hint_weight > 0 or self.attention_weight > 0
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, alpha: float) -> Tensor:
@@ -62,6 +112,19 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, tempe
     given, wanted = (F.log_softmax(logits / temperature, 1) for logits in (student, teacher))
     soft = F.kl_div(given, wanted, reduction="batchmean", log_target=True)
     return alpha * temperature**2 * soft + (1 - alpha) * F.cross_entropy(student, labels)
+
+
+class Guide(Protocol):
+    """A further loss, from what happens inside teacher and student; see `autocomp.hints`."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained along with the student."""
+
+    def watching(self) -> AbstractContextManager[Any]:
+        """Watches both networks while it is entered."""
+
+    def loss(self, images: Tensor) -> Tensor:
+        """The loss of the student's last pass, which was on these images."""
 
 
 def distill(
@@ -73,8 +136,12 @@ def distill(
     epochs: int,
     settings: FineTuning,
     generator: np.random.Generator,
+    guide: Guide | None = None,
+    during: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[int]:
     """Fine-tune in place; yields the number of images seen after each epoch, with the student in evaluation mode.
+
+    Every module with a method ``advance`` is told after each step how much of the training is over, in (0, 1].
 
     Args:
         student: the compressed network.
@@ -84,20 +151,29 @@ def distill(
         epochs: passes.
         settings: the rest.
         generator: shuffles.
+        guide: a further loss.
+        during: makes what is entered around each epoch.
     """
     drawn = min(settings.images_per_epoch or images, images)
     steps = max(drawn // settings.batch_size, 1)
-    optimizer = torch.optim.Adam(student.parameters(), lr=settings.learning_rate)
+    trained = [*student.parameters(), *(guide.parameters() if guide else ())]
+    optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs * steps, 1))
-    for _ in range(epochs):
+    advancing: list[Any] = [module for module in student.modules() if hasattr(module, "advance")]
+    for epoch in range(epochs):
         student.train()
         order = generator.permutation(images)[:drawn]
-        for chunk in np.array_split(order, steps):
-            x, labels = batch(chunk)
-            loss = distillation_loss(student(x), teacher(chunk), labels, temperature=settings.temperature, alpha=settings.alpha)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+        with during(), guide.watching() if guide else nullcontext():
+            for step, chunk in enumerate(np.array_split(order, steps), 1):
+                x, labels = batch(chunk)
+                loss = distillation_loss(student(x), teacher(chunk), labels, temperature=settings.temperature, alpha=settings.alpha)
+                if guide:
+                    loss = loss + guide.loss(x)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                for module in advancing:
+                    module.advance((epoch * steps + step) / (epochs * steps))
         student.eval()
         yield drawn

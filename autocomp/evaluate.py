@@ -5,20 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autocomp.choice import Configuration
-from autocomp.compression import calibrate, compress
+from autocomp.choice import Choices, Configuration, designs_of
+from autocomp.compression import Calibration, calibrate, compress, reestimate_batch_norm
+from autocomp.compression.bias_correction import correct_biases
+from autocomp.compression.devices import on_device
+from autocomp.compression.equalization import equalize
+from autocomp.compression.nonideal import Nonidealities, train_disturbed
+from autocomp.compression.quantizers.gradients import low_bit_gradients
+from autocomp.compression.reconstruction import reconstruct
 from autocomp.distill import FineTuning, distill
+from autocomp.hints import InnerGuide
 from autocomp.problem import Problem
+from autocomp.synthesis import synthesize
 from autocomp.tasks.base import ImageSet
 from autocomp.tasks.images import evaluate, to_input
-from autocomp.tracing import measuring
+from autocomp.tracing import Shape, blank, measuring
+from hwmodels.design import Adjustable
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,8 @@ class Measurement:
 
     Attributes:
         fidelity: epochs of fine-tuning so far; 0 is calibration alone.
-        metrics: accuracy and loss on validation data, and every paper metric.
+        metrics: accuracy and loss on validation data, and every paper metric. Where the device disturbs the numbers, accuracy and loss
+            are means over several devices, and ``accuracy_std`` is the standard deviation of the accuracy from one to the next.
         image_passes: compute spent so far, one per image forward and three per image trained.
         duration_s: seconds so far.
         is_last: whether the planned fidelity is reached.
@@ -73,33 +83,107 @@ class Evaluator:
         """
         epochs = self.finetune.epochs if epochs is None else epochs
         start, generator = time.perf_counter(), np.random.default_rng(seed)
-        paper = self.problem.metrics_of(configuration)
+        paper, device = self.problem.metrics_of(configuration), self.nonidealities(configuration)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            student = compress(self.network, configuration, self.problem.methods)
-            chosen = generator.permutation(len(self.train))[: self.finetune.calibration_images]
-            passes = float(calibrate(student, self._batch(chosen)[0]))
+            student, passes = self._compressed(configuration, generator)
+            if device and self.finetune.noise_aware:
+                train_disturbed(student, device)
+            rounds = self._rounds(student, epochs, generator)
             random_state = torch.get_rng_state()
-        rounds = self._rounds(student, epochs, generator)
         for epoch in range(epochs + 1):
             if epoch:  # torch's own generator is shared with whoever else runs in this process: take ours up again
                 with torch.random.fork_rng(devices=[]):
                     torch.set_rng_state(random_state)
                     known = len(self._logits)
-                    passes += 3.0 * next(rounds)
+                    passes += (4.0 if self.finetune.guides else 3.0) * next(rounds)
                     passes += len(self._logits) - known  # the teacher's answers that were not kept yet
                     random_state = torch.get_rng_state()
+            measured, images = self._measure(student, device)
+            passes += images
+            yield student, Measurement(epoch, {**measured, **paper}, passes, time.perf_counter() - start, epoch == epochs)
+
+    def nonidealities(self, configuration: Configuration) -> Nonidealities | None:
+        """What the device of a configuration does to the numbers; None where it does nothing, or nothing of it is asked for."""
+        if not (self.finetune.noise_draws or self.finetune.noise_aware):
+            return None
+        workload, hardware = self.problem.lower(Choices.of([configuration], self.problem.workload.names)), self.problem.hardware
+        designs = designs_of([configuration])
+        if designs and isinstance(hardware, Adjustable):
+            return Nonidealities.of(hardware.disturb_designs(designs, workload))
+        return Nonidealities.of(hardware.nonidealities(workload))
+
+    def _compressed(self, configuration: Configuration, generator: np.random.Generator) -> tuple[nn.Module, float]:
+        """The network to begin with, calibrated, and the images that went through a network for it."""
+        chosen = generator.permutation(self._count)[: self.finetune.calibration_images]
+        images, labels = self._batch(chosen)
+        calibration = Calibration(images, labels if self.finetune.alpha < 1 else None)
+        student = compress(self._origin, configuration, self.problem.methods, calibration)
+        passes = calibrate(student, images)
+        if self.finetune.reconstruct:
+            passes += reconstruct(student, self._origin, images) + reestimate_batch_norm(student, images)
+        if self.finetune.correct_bias:
+            passes += correct_biases(student, self._origin, images) + reestimate_batch_norm(student, images)
+        return student, float(passes)
+
+    def _measure(self, student: nn.Module, device: Nonidealities | None) -> tuple[dict[str, float], int]:
+        """Accuracy and loss on validation data, and how many images that took."""
+        draws = self.finetune.noise_draws if device else 0
+        if not device or not draws:
             accuracy, loss = evaluate(student, self.validation, mean=self.mean, std=self.std)
-            passes += len(self.validation)
-            metrics = {"accuracy": accuracy, "loss": loss, **paper}
-            yield student, Measurement(epoch, metrics, passes, time.perf_counter() - start, epoch == epochs)
+            return {"accuracy": accuracy, "loss": loss}, len(self.validation)
+        settings = {"fit_adc": self.finetune.fit_adc, "remap": self.finetune.remap}
+        built = (on_device(student, device, draw=draw, **settings) for draw in range(draws))
+        found = np.array([evaluate(network, self.validation, mean=self.mean, std=self.std) for network in built])
+        accuracy, loss = found.mean(0).tolist()
+        spread = float(found[:, 0].std(ddof=1)) if draws > 1 else 0.0
+        return {"accuracy": accuracy, "loss": loss, "accuracy_std": spread}, draws * len(self.validation)
 
     def _rounds(self, student: nn.Module, epochs: int, generator: np.random.Generator) -> Iterator[int]:
+        settings = self.finetune
+        guide = None
+        if settings.guides and epochs:
+            weights = {"hint_weight": settings.hint_weight, "attention_weight": settings.attention_weight}
+            guide = InnerGuide(student, self.network, self._shape, **weights, layers=settings.hint_layers)
         return distill(
-            student, self._teach, self._batch, images=len(self.train), epochs=epochs, settings=self.finetune, generator=generator
+            student,
+            self._teach,
+            self._batch,
+            images=self._count,
+            epochs=epochs,
+            settings=settings,
+            generator=generator,
+            guide=guide,
+            during=partial(low_bit_gradients, student, settings.gradient_bits),
         )
 
+    @property
+    def _shape(self) -> Shape:
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def _origin(self) -> nn.Module:
+        """What is compressed: the teacher, or an equal network whose channels have even ranges."""
+        return equalize(self.network) if self.finetune.equalize else self.network
+
+    @cached_property
+    def _synthetic(self) -> Tensor:
+        """Images that take the place of the training images; every trial on this worker learns from the same."""
+        with measuring(self.network):
+            classes = self.network(blank(self.network, self._shape)).shape[1]
+        count, steps = self.finetune.synthetic_images, self.finetune.synthetic_steps
+        made = synthesize(self.network, self._shape, count=count, classes=classes, steps=steps)
+        return made.contiguous(memory_format=torch.channels_last)
+
+    @property
+    def _count(self) -> int:
+        """Images to learn from."""
+        return self.finetune.synthetic_images or len(self.train)
+
     def _batch(self, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        if self.finetune.synthetic_images:
+            return self._synthetic[numbers], torch.zeros(len(numbers), dtype=torch.int64)  # they have no labels
         return to_input(self.train.images[numbers], self.mean, self.std), torch.from_numpy(self.train.labels[numbers])
 
     @cached_property

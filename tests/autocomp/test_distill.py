@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,14 @@ def test_without_labels_a_student_that_answers_like_the_teacher_has_no_loss() ->
         ({"temperature": -4.0}, "`finetune.temperature` must be positive, but is -4.0."),
         ({"alpha": 1.5}, "`finetune.alpha` must lie in [0, 1], but is 1.5."),
         ({"images_per_epoch": 10}, "`finetune.images_per_epoch` must be at least a batch of 64, but is 10."),
+        ({"hint_weight": -1.0}, "`finetune.hint_weight` must be at least 0, but is -1.0."),
+        ({"attention_weight": float("nan")}, "`finetune.attention_weight` must be at least 0, but is nan."),
+        ({"hint_layers": 0}, "`finetune.hint_layers` must be at least 1, but is 0."),
+        ({"synthetic_images": -1}, "`finetune.synthetic_images` must be at least 0, but is -1."),
+        ({"synthetic_steps": 0}, "`finetune.synthetic_steps` must be at least 1, but is 0."),
+        ({"noise_draws": -1}, "`finetune.noise_draws` must be at least 0, but is -1."),
+        ({"gradient_bits": 32}, "`finetune.gradient_bits` must be 1 to 16, or null for floating point, but is 32."),
+        ({"synthetic_images": 64}, "`finetune.alpha` must be 1 with synthetic images, which have no labels, but is 0.7."),
     ],
 )
 def test_a_setting_out_of_range_is_one_clear_line(change: dict[str, Any], message: str) -> None:
@@ -146,3 +156,38 @@ def test_between_epochs_the_student_is_ready_to_be_measured() -> None:
     for _ in distill(net, toy.teacher, toy.batch, images=256, epochs=2, settings=settings, generator=np.random.default_rng(0)):
         assert not net.training
         net.train()  # whatever the caller does, the next epoch trains and then comes back
+
+
+class Scheduled(nn.Linear):
+    """Notes how far the training is."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 4)
+        self.told: list[float] = []
+
+    def advance(self, progress: float) -> None:
+        self.told.append(progress)
+
+
+def test_modules_with_a_schedule_are_told_of_every_step() -> None:
+    # 256 images make 4 steps of 64 in each of 2 epochs
+    net = Scheduled()
+    Toy().distill(net, epochs=2)
+    assert net.told == [i / 8 for i in range(1, 9)]
+
+
+def test_what_is_open_during_an_epoch_is_closed_between_epochs() -> None:
+    toy, net, events = Toy(), student(), []
+
+    @contextmanager
+    def during() -> Iterator[None]:
+        events.append("open")
+        yield
+        events.append("closed")
+
+    found = distill(
+        net, toy.teacher, toy.batch, images=256, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), during=during
+    )
+    for _ in found:
+        events.append("measured")
+    assert events == ["open", "closed", "measured"] * 2

@@ -13,6 +13,7 @@ from torch import nn
 from autocomp.channels import channel_map, normalize
 from autocomp.choice import Choice, Configuration
 from autocomp.compression import compress, default_methods
+from autocomp.compression.devices import on_device
 from autocomp.distill import FineTuning
 from autocomp.evaluate import Evaluator, Measurement
 from autocomp.objective import PAPER_METRICS
@@ -20,7 +21,7 @@ from autocomp.problem import Problem
 from autocomp.space import SearchSpace
 from autocomp.tasks import DigitsTask, evaluate
 from autocomp.tracing import trace
-from hwmodels import load_device
+from hwmodels import HardwareModel, load_device
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,110 @@ def test_calibration_repairs_part_of_what_pruning_breaks(evaluator: Evaluator, s
     before, _ = evaluate(raw, evaluator.validation, mean=evaluator.mean, std=evaluator.std)
     (calibrated,) = measurements(evaluator, configuration, epochs=0)
     assert calibrated.metrics["accuracy"] > before + 0.05
+
+
+CALIBRATED = {"epochs": 0, "alpha": 1.0, "equalize": True, "reconstruct": True, "correct_bias": True}
+
+
+def test_calibration_without_training_repairs_most_of_what_pruning_breaks(evaluator: Evaluator) -> None:
+    configuration = every_layer(evaluator, sparsity=0.7, pattern="fine")
+    (plain,) = measurements(evaluator, configuration, epochs=0)
+    (calibrated,) = measurements(fresh(evaluator, **CALIBRATED), configuration)
+    assert calibrated.metrics["accuracy"] > plain.metrics["accuracy"] + 0.1
+    assert calibrated.metrics["loss"] < plain.metrics["loss"] / 4
+    assert calibrated.image_passes > plain.image_passes
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [CALIBRATED, {"alpha": 1.0}, {"alpha": 1.0, "synthetic_images": 64, "synthetic_steps": 2}],
+    ids=["calibrate", "unlabelled", "datafree"],
+)
+def test_without_labels_wrong_ones_change_nothing(evaluator: Evaluator, settings: dict[str, Any]) -> None:
+    wrong = replace(evaluator.train, labels=(evaluator.train.labels + 1) % 10)
+    small = {"images_per_epoch": 128, "epochs": 1, **settings}
+    configuration = every_layer(evaluator, weight_bits=3)
+    found = [measurements(fresh(replace(evaluator, train=train), **small), configuration)[-1] for train in (evaluator.train, wrong)]
+    assert found[0].metrics == found[1].metrics
+
+
+def test_without_data_the_training_images_change_nothing(evaluator: Evaluator) -> None:
+    black = replace(evaluator.train, images=np.zeros_like(evaluator.train.images))
+    settings = {"alpha": 1.0, "synthetic_images": 64, "synthetic_steps": 2, "epochs": 1}
+    found = [measurements(fresh(replace(evaluator, train=t), **settings), pruned(evaluator, 0.25))[-1] for t in (evaluator.train, black)]
+    assert found[0].metrics == found[1].metrics
+
+
+def test_synthetic_images_teach_a_student(evaluator: Evaluator) -> None:
+    worker = fresh(evaluator, alpha=1.0, synthetic_images=256, synthetic_steps=60, learning_rate=0.005)
+    found = measurements(worker, pruned(evaluator, 0.5), epochs=3)
+    assert found[-1].metrics["accuracy"] > found[0].metrics["accuracy"] + 0.1
+
+
+def test_hints_count_the_teachers_passes_and_are_repeatable(evaluator: Evaluator) -> None:
+    settings = {"hint_weight": 0.5, "attention_weight": 0.5, "images_per_epoch": 256, "calibration_images": 300}
+    found = measurements(fresh(evaluator, **settings), pruned(evaluator, 0.5), epochs=1)
+    assert found[1].image_passes == found[0].image_passes + 4 * 256 + 256 + 397
+    torch.rand(3)
+    assert measurements(fresh(evaluator, **settings), pruned(evaluator, 0.5), epochs=1)[1].metrics == found[1].metrics
+    plain = measurements(fresh(evaluator, **settings | {"hint_weight": 0.0}), pruned(evaluator, 0.5), epochs=1)
+    assert plain[1].metrics["loss"] != found[1].metrics["loss"]
+
+
+def test_low_bit_gradients_train_and_differ(evaluator: Evaluator) -> None:
+    configuration = every_layer(evaluator, weight_bits=2, activation_bits=2)
+    small = {"images_per_epoch": 512}
+    exact, coarse = (measurements(fresh(evaluator, **small, gradient_bits=b), configuration, epochs=1) for b in (None, 6))
+    assert coarse[1].metrics["loss"] < coarse[0].metrics["loss"]
+    assert coarse[1].metrics["loss"] != exact[1].metrics["loss"]
+
+
+def on(evaluator: Evaluator, hardware: HardwareModel, **finetune: Any) -> Evaluator:
+    """The same evaluator with another device."""
+    return fresh(replace(evaluator, problem=replace(evaluator.problem, hardware=hardware)), **finetune)
+
+
+def test_a_crossbar_is_measured_on_several_devices(evaluator: Evaluator) -> None:
+    configuration = every_layer(evaluator, weight_bits=4, activation_bits=8)
+    crossbar = on(evaluator, load_device("isaac"), calibration_images=300)
+    ((network, found),) = crossbar.run(configuration, seed=0, epochs=0)
+    device = crossbar.nonidealities(configuration)
+    assert device is not None
+    single = [
+        evaluate(on_device(network, device, draw=d), evaluator.validation, mean=evaluator.mean, std=evaluator.std)[0] for d in range(3)
+    ]
+    assert found.metrics["accuracy"] == pytest.approx(np.mean(single))
+    assert found.metrics["accuracy_std"] == pytest.approx(np.std(single, ddof=1))
+    assert set(found.metrics) == {"accuracy", "loss", "accuracy_std", *PAPER_METRICS}
+    assert found.image_passes == 128 + 128 + 300 + 3 * 397
+    # another trial meets the same devices
+    again = measurements(crossbar, configuration, seed=0, epochs=0)
+    assert again[0].metrics == found.metrics
+
+
+def test_without_draws_a_crossbar_counts_as_exact(evaluator: Evaluator) -> None:
+    (exact,) = measurements(on(evaluator, load_device("isaac"), noise_draws=0), Configuration({}), epochs=0)
+    (digital,) = measurements(evaluator, Configuration({}), epochs=0)
+    assert "accuracy_std" not in exact.metrics
+    assert exact.metrics["accuracy"] == digital.metrics["accuracy"]
+
+
+def test_a_search_over_devices_disturbs_as_each_design_does(evaluator: Evaluator) -> None:
+    hardware = load_device("isaac", axes={"programming_sigma": [0.0, 0.3]})
+    crossbar = on(evaluator, hardware)
+    found = [crossbar.nonidealities(Configuration({}, {"programming_sigma": sigma})) for sigma in (0.0, 0.3)]
+    assert [f.programming_sigma for f in found if f] == [0.0, 0.3]
+    accurate, noisy = (
+        measurements(crossbar, Configuration({}, {"programming_sigma": sigma}), epochs=0)[0].metrics["accuracy"] for sigma in (0.0, 0.3)
+    )
+    assert noisy < accurate - 0.2
+
+
+def test_training_with_noise_makes_a_network_that_bears_it(evaluator: Evaluator) -> None:
+    noisy = load_device("isaac", {"programming_sigma": 0.1})
+    configuration = every_layer(evaluator, weight_bits=4, activation_bits=4)
+    plain, aware = (measurements(on(evaluator, noisy, noise_aware=on_off), configuration, epochs=2)[-1] for on_off in (False, True))
+    assert aware.metrics["loss"] < 0.7 * plain.metrics["loss"]
+    assert aware.metrics["accuracy"] > plain.metrics["accuracy"] + 0.05
+    digital = measurements(fresh(evaluator, noise_aware=True, images_per_epoch=128), configuration, epochs=1)[-1]
+    assert digital.metrics == measurements(fresh(evaluator, images_per_epoch=128), configuration, epochs=1)[-1].metrics

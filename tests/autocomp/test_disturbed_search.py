@@ -1,0 +1,39 @@
+"""A whole search on a crossbar, from the command line: accuracy is that of several devices, and its spread is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_search_on_a_crossbar_tells_the_spread_over_devices(tmp_path: Path) -> None:
+    settings = ("task.epochs=2", "finetune=none", "finetune.polish_members=1", "tracking=none", "--out", "run")
+    command = ["search", "--hw", "rram", "--searcher", "random", "--trials", "2", "--workers", "1", *settings]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-m", "autocomp.cli", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()
+    assert [row["status"] for row in rows] == ["COMPLETE"] * 2
+    assert all(0 <= row["accuracy_std"] < 0.5 for row in rows)
+    assert any(row["accuracy_std"] > 0 for row in rows)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "accuracy_std" in json.dumps(summary)
+    assert "Spread of the accuracy over devices" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
