@@ -25,6 +25,7 @@ from autocomp.choice import DEFAULTS, KNOBS, Configuration
 METRICS: Mapping[str, tuple[str, float, str]] = {  # metric -> (what a reader calls it, factor, format)
     "test_accuracy": ("Accuracy, test", 100, "{:.2f} %"),
     "accuracy": ("Accuracy, validation", 100, "{:.2f} %"),
+    "accuracy_std": ("Spread of the accuracy over devices", 100, "{:.2f} %"),
     "loss": ("Loss, validation", 1, "{:.4f}"),
     "latency_s": ("Latency", 1e6, "{:,.1f} µs"),
     "energy_j": ("Energy", 1e6, "{:,.2f} µJ"),

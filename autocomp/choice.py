@@ -17,14 +17,43 @@ from numpy.typing import NDArray
 from autocomp.errors import ConfigError
 
 FLOAT_BITS = 32
-PATTERNS = ("none", "fine", "filter")
-FACTORIZATIONS = ("none", "svd", "svd_out")
-QUANTIZERS = ("uniform",)
+PATTERNS = ("none", "fine", "filter", "vector", "strided", "kernel", "group", "n_m")
+FACTORIZATIONS = ("none", "svd", "svd_out", "svd_in", "spatial", "three", "tucker2", "cp", "block_term")
+FIXED_POINT = "fixed_point_factorized"  # ternary factors, so that it needs a factorization into two layers, one of:
+PAIRS = ("svd", "svd_out", "svd_in", "spatial")
+# Each quantizer with the widths that it is made for; 32 bits, which is no quantizer, fit all of them.
+WEIGHT_QUANTIZERS: Mapping[str, range] = {
+    "uniform": range(2, 17),
+    "uniform_per_tensor": range(2, 17),
+    "binary": range(1, 2),
+    "ternary": range(2, 3),
+    "trained_ternary": range(2, 3),
+    "power_of_two": range(2, 9),
+    "log": range(2, 8),
+    "dorefa": range(1, 17),
+    FIXED_POINT: range(2, 3),
+    "kmeans": range(1, 17),
+    "product": range(1, 9),
+}
+ACTIVATION_QUANTIZERS: Mapping[str, range] = {
+    "uniform": range(2, 17),
+    "dorefa": range(1, 17),
+    "half_wave": range(1, 9),
+    "sign": range(1, 2),
+}
+QUANTIZERS: Mapping[str, Mapping[str, range]] = {"weight_quantizer": WEIGHT_QUANTIZERS, "activation_quantizer": ACTIVATION_QUANTIZERS}
 CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "pattern": PATTERNS,
     "factorization": FACTORIZATIONS,
-    "weight_quantizer": QUANTIZERS,
-    "activation_quantizer": QUANTIZERS,
+    "weight_quantizer": tuple(WEIGHT_QUANTIZERS),
+    "activation_quantizer": tuple(ACTIVATION_QUANTIZERS),
+}
+# What a rule offers that says how much, but not how.
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "pattern": ("fine", "filter"),
+    "factorization": ("svd", "svd_out"),
+    "weight_quantizer": ("uniform",),
+    "activation_quantizer": ("uniform",),
 }
 _INDEX = {knob: {name: i for i, name in enumerate(names)} for knob, names in CATEGORIES.items()}
 # A knob on the right says *how*; it means something only where the knob on the left is switched on.
@@ -33,6 +62,10 @@ SWITCHES: Mapping[str, str] = {
     "factorization": "rank",
     "weight_quantizer": "weight_bits",
     "activation_quantizer": "activation_bits",
+}
+# The knobs that decide together with a knob whether a choice can be.
+TOGETHER: Mapping[str, tuple[str, ...]] = {how: (switch,) for how, switch in SWITCHES.items()} | {
+    "weight_quantizer": ("weight_bits", "rank", "factorization")
 }
 
 
@@ -45,8 +78,8 @@ class Choice:
         pattern: which weights are removed together, one of `PATTERNS`.
         rank: fraction of the full rank that is kept, in (0, 1]; 1 does not factorize.
         factorization: how the kernel is split, one of `FACTORIZATIONS`.
-        weight_bits, activation_bits: 2 to 16, or 32 for floating point.
-        weight_quantizer, activation_quantizer: how values are rounded, one of `QUANTIZERS`.
+        weight_bits, activation_bits: a width that the quantizer is made for, or 32 for floating point.
+        weight_quantizer, activation_quantizer: how values are rounded, one of `WEIGHT_QUANTIZERS` and `ACTIVATION_QUANTIZERS`.
 
     A knob that has no effect takes its default, so that equal networks have equal choices.
 
@@ -68,6 +101,7 @@ class Choice:
         for name, known in CATEGORIES.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"`{name}` must be one of {', '.join(known)}, but is '{getattr(self, name)}'.")
+        self._check_bits()
         for how, switch in SWITCHES.items():
             # one type per knob, so that 8 and 8.0 are also written alike
             object.__setattr__(self, switch, type(DEFAULTS[switch])(getattr(self, switch)))
@@ -75,6 +109,7 @@ class Choice:
                 object.__setattr__(self, how, DEFAULTS[how])
             elif getattr(self, how) == "none":
                 raise ConfigError(f"`{switch}` {getattr(self, switch)} needs a `{how}`; name one of {', '.join(CATEGORIES[how][1:])}.")
+        self._check_factors()
 
     def _check_numbers(self) -> None:
         for name in SWITCHES.values():
@@ -84,10 +119,20 @@ class Choice:
             raise ConfigError(f"`sparsity` must lie in [0, 1), but is {self.sparsity}.")
         if not 0 < self.rank <= 1:
             raise ConfigError(f"`rank` must lie in (0, 1], but is {self.rank}.")
-        for name in ("weight_bits", "activation_bits"):
-            bits = getattr(self, name)
-            if bits != FLOAT_BITS and bits not in range(2, 17):
-                raise ConfigError(f"`{name}` must be 2 to 16, or 32 for floating point, but is {bits}.")
+
+    def _check_factors(self) -> None:
+        if self.weight_quantizer == FIXED_POINT and self.factorization not in PAIRS:
+            needed = f"a `rank` below 1 and a `factorization` of {', '.join(PAIRS)}"
+            raise ConfigError(f"`{FIXED_POINT}` weights need {needed}, but not '{self.factorization}'.")
+
+    def _check_bits(self) -> None:
+        for how, widths in QUANTIZERS.items():
+            name, quantizer = SWITCHES[how], getattr(self, how)
+            bits, allowed = getattr(self, name), widths[quantizer]
+            if bits != FLOAT_BITS and bits not in allowed:
+                span = f"{allowed[0]} to {allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]}"
+                of = f" of the {how} '{quantizer}'" if quantizer != DEFAULTS[how] else ""
+                raise ConfigError(f"`{name}`{of} must be {span}, or 32 for floating point, but is {bits}.")
 
     @cached_property
     def codes(self) -> tuple[float, ...]:

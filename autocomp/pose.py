@@ -8,7 +8,7 @@ from typing import Any
 
 from autocomp.channels import channel_map, normalize
 from autocomp.choice import Configuration
-from autocomp.compression import default_methods
+from autocomp.compression import BlockConvolution, PruningSettings, default_methods
 from autocomp.distill import FineTuning
 from autocomp.evaluate import Evaluator
 from autocomp.objective import Objective
@@ -28,7 +28,7 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     """Load the data, get the teacher, measure and price it, and pose the problem.
 
     Args:
-        config: the resolved settings; reads ``space``, ``objectives`` and ``finetune``.
+        config: the resolved settings; reads ``space``, ``objectives``, ``finetune`` and, if they are there, ``pruning`` and ``block``.
         task: data and teacher.
         hardware: the price list.
         progress: is told what is going on.
@@ -43,7 +43,8 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     if network is None:
         progress.note("the network's graph cannot be traced: whole filters are left alone, every other method is used")
     channels = channel_map(network, task.input_shape) if network is not None else None
-    methods = default_methods(channels)
+    pruning = PruningSettings(**config.get("pruning", {}))
+    methods = default_methods(channels, pruning)
     sample = to_input(train.images[:DENSITY_IMAGES], task.mean, task.std)
     workload = trace(teacher, task.input_shape, sample).replace(batch=1)
     problem = Problem(
@@ -56,8 +57,10 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     )
     accuracy, loss = evaluate(teacher, validation, mean=task.mean, std=task.std)
     baseline = {"accuracy": accuracy, "loss": loss, **problem.metrics_of(Configuration({}))}
+    if config.get("block") is not None:  # of every candidate, but not of the teacher
+        methods = default_methods(channels, pruning, BlockConvolution.of(teacher if network is None else network, config["block"]))
     return Evaluator(
-        problem=replace(problem, baseline=baseline),
+        problem=replace(problem, baseline=baseline, methods=methods),
         network=teacher if network is None else network,
         train=train,
         validation=validation,

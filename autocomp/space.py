@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, Choice, Choices, Configuration, Designs, is_of_device
+from autocomp.choice import CATEGORIES, DEFAULTS, KNOBS, SWITCHES, TOGETHER, Choice, Choices, Configuration, Designs, is_of_device
 from autocomp.errors import ConfigError
 
 Vectors = NDArray[np.int64]
@@ -85,7 +86,14 @@ class SearchSpace:
             for name, options in self._options[layer].items():
                 # against the strongest others, so that every way to remove something meets something to remove
                 for i in range(len(options)):
-                    self._layer_choice(layer, strongest | {name: i})
+                    for others in self._others(layer, name):
+                        self._layer_choice(layer, strongest | others | {name: i})
+
+    def _others(self, layer: str, name: str) -> Iterator[dict[str, int]]:
+        """What one knob of a layer is checked against: every option of the knobs that it can be at odds with."""
+        names = [other for other in TOGETHER.get(name, ()) if other in self._options[layer]]
+        for indices in product(*(range(len(self._options[layer][other])) for other in names)):
+            yield dict(zip(names, indices, strict=True))
 
     @cached_property
     def names(self) -> tuple[str, ...]:

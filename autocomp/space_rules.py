@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autocomp.choice import CATEGORIES, DEFAULTS, DEVICE, KNOBS, SWITCHES, Choice
+from autocomp.choice import CATEGORIES, DEFAULTS, DEVICE, KNOBS, QUANTIZERS, SWITCHES, USUAL, Choice
 from autocomp.compression.base import Method
 from autocomp.errors import ConfigError, UnknownNameError
 from autocomp.space import Knob, SearchSpace
@@ -68,8 +68,14 @@ def _options(rule: Mapping[str, Any]) -> dict[str, list[Any]]:
             _check_names(knob, options, CATEGORIES[knob])
         else:
             for option in options:
-                Choice(**{knob: option, _HOW[knob]: CATEGORIES[_HOW[knob]][-1]})
+                Choice(**{knob: option, _HOW[knob]: _some_way(_HOW[knob], option)})
     return found
+
+
+def _some_way(how: str, option: object) -> str:
+    """A category with which the option makes a choice, if there is one; of quantizers the first that has the width."""
+    fallback = CATEGORIES[how][0] if how in QUANTIZERS else CATEGORIES[how][-1]
+    return next((name for name, widths in QUANTIZERS.get(how, {}).items() if option in widths), fallback)
 
 
 def _listed(rule: Mapping[str, Any], key: str) -> list[Any]:
@@ -105,7 +111,7 @@ def _knobs(layer: str, wanted: Mapping[str, list[Any]], possible: set[tuple[str,
     """A switch and its how-knob for each pair that leaves something to decide."""
     knobs = []
     for how, switch in SWITCHES.items():
-        ways = [way for way in wanted.get(how, CATEGORIES[how]) if (how, way) in possible]
+        ways = [way for way in wanted.get(how, USUAL[how]) if (how, way) in possible]
         options = wanted.get(switch, [])
         if not ways or not options or options == [DEFAULTS[switch]]:
             continue

@@ -1,7 +1,8 @@
 """trace: a torch network as hardware sees it.
 
-Compression leaves marks that are read here: a weight parametrization may carry ``weight_bits``, ``density``, ``pattern``
-and ``index_bits``; a layer may carry an ``input_quantizer`` with ``bits``. What is read is what the network does.
+Compression leaves marks that are read here: a weight parametrization may carry ``weight_bits``, ``density``, ``pattern``,
+``index_bits`` and ``codebook``; a layer may carry an ``input_quantizer`` with ``bits``, and a convolution a ``block``.
+What is read is what the network does.
 """
 
 from __future__ import annotations
@@ -95,14 +96,22 @@ def _shape_of(layer: nn.Module, x: Tensor, y: Tensor) -> dict[str, int]:
             "in_w": x.shape[-1],
             "out_h": y.shape[-2],
             "out_w": y.shape[-1],
+            "block": _block_of(layer, y),
         }
     unit = dict.fromkeys(("groups", "kernel_h", "kernel_w", "stride", "in_w", "out_w"), 1)
     rows = int(np.prod(x.shape[1:-1]))  # a linear layer on a sequence runs once per element
-    return unit | {"op": Op.LINEAR, "in_channels": x.shape[-1], "out_channels": y.shape[-1], "in_h": rows, "out_h": rows}
+    return unit | {"op": Op.LINEAR, "block": 0, "in_channels": x.shape[-1], "out_channels": y.shape[-1], "in_h": rows, "out_h": rows}
+
+
+def _block_of(layer: nn.Module, y: Tensor) -> int:
+    """The edge of a block convolution's blocks; 0 where the map is one block."""
+    edge = getattr(layer, "block", 0)
+    return int(edge) if max(y.shape[-2:]) > edge else 0
 
 
 def _marks_of(layer: nn.Module) -> dict[str, float]:
-    marks: dict[str, float] = {"weight_bits": 32, "weight_density": 1.0, "pattern": Pattern.DENSE, "index_bits": 0, "activation_bits": 32}
+    marks: dict[str, float] = {"weight_bits": 32, "weight_density": 1.0, "pattern": Pattern.DENSE, "index_bits": 0, "codebook": 0}
+    marks["activation_bits"] = 32
     parts = layer.parametrizations["weight"] if parametrize.is_parametrized(layer, "weight") else ()  # type: ignore[index]
     for part in parts:
         marks |= {name: getattr(part, name) for name in marks if hasattr(part, name)}

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from autocomp.best import BestRule
+from autocomp.compression import PruningSettings
 from autocomp.distill import FineTuning
 from autocomp.errors import ConfigError
 from autocomp.objective import Objective
@@ -69,6 +70,8 @@ class Settings:
     searcher: dict[str, Any] = MISSING
     space: Space = MISSING
     finetune: FineTuning = field(default_factory=FineTuning)
+    pruning: PruningSettings = field(default_factory=PruningSettings)
+    block: int | None = None
     tracking: Tracking = field(default_factory=Tracking)
     cluster: Cluster = MISSING
     early_stopping: EarlyStopping = MISSING
@@ -84,6 +87,7 @@ class Settings:
         require(self.seed >= 0, "seed", "at least 0", self.seed)
         require(self.trials >= 1, "trials", "at least 1", self.trials)
         require(self.workers is None or self.workers >= 1, "workers", "at least 1, or null for all", self.workers)
+        require(self.block is None or self.block >= 2, "block", "at least 2, or null for ordinary convolutions", self.block)
         for part in ("task", "hw", "searcher"):
             require("_target_" in getattr(self, part), part, "a mapping with a `_target_`", dict(getattr(self, part)))
         goals = [Objective(name, **asdict(goal)) for name, goal in self.objectives.items()]
@@ -93,6 +97,6 @@ class Settings:
 def schema() -> DictConfig:
     """`Settings` as a typed, empty configuration that others can be merged into."""
     typed: DictConfig = OmegaConf.structured(Settings)
-    for part in ("finetune", "tracking", "best"):
+    for part in ("finetune", "pruning", "tracking", "best"):
         OmegaConf.set_readonly(typed[part], False)  # because their classes are frozen
     return typed

@@ -98,12 +98,46 @@ def evaluate(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder 
     evaluate_model(folder, as_json=json)
 
 
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a pulled model or of a run.")],
+    format: Annotated[str, typer.Option(help="onnx, qonnx, packed or pt2.")],
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file; in the model's folder if not given.")] = None,
+    json: Json = False,
+) -> None:
+    """Write a model in another format, load it back and compare."""
+    from autocomp.cli.exporting import export_model
+
+    export_model(folder, format=format, out=out, as_json=json)
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a pulled model or of a run.")],
+    threads: Annotated[list[int] | None, typer.Option(help="Threads to use; again for more. One and all if not said.")] = None,
+    batch: Annotated[int, typer.Option(help="Images per pass.")] = 1,
+    json: Json = False,
+) -> None:
+    """Measure a model's bytes, parameters, MACs and milliseconds beside its teacher's."""
+    from autocomp.cli.exporting import measure_model
+
+    measure_model(folder, threads=threads or [], batch=batch, as_json=json)
+
+
 @models.command("list")
 def models_list(uri: Uri = DEFAULT_URI, json: Json = False) -> None:
     """List registered models with their versions and aliases."""
     from autocomp.cli.results import list_registered
 
     list_registered(uri, as_json=json)
+
+
+@models.command("table")
+def models_table(json: Json = False) -> None:
+    """Print the sizes of well-known networks, as a survey printed them and as counted here."""
+    from autocomp.cli.model_table import show_model_table
+
+    show_model_table(as_json=json)
 
 
 @hw.command("list")

@@ -13,19 +13,25 @@ from torch import nn
 
 from autocomp.channels import ChannelMap
 from autocomp.choice import Configuration
-from autocomp.compression.base import Method
+from autocomp.compression.base import Calibration, DataDriven, Method
+from autocomp.compression.block_convolution import BlockConvolution
 from autocomp.compression.calibration import calibrate, reestimate_batch_norm
+from autocomp.compression.codebook import Codebooks
 from autocomp.compression.factorization import Factorization
-from autocomp.compression.pruning import FinePruning
+from autocomp.compression.pruning import PruningSettings, WeightPruning, check_patterns
 from autocomp.compression.quantization import Quantization
 from autocomp.compression.structure import FilterPruning
 
 __all__ = [
+    "BlockConvolution",
+    "Calibration",
+    "Codebooks",
     "Factorization",
     "FilterPruning",
-    "FinePruning",
     "Method",
+    "PruningSettings",
     "Quantization",
+    "WeightPruning",
     "calibrate",
     "compress",
     "default_methods",
@@ -33,15 +39,33 @@ __all__ = [
 ]
 
 
-def default_methods(channels: ChannelMap | None) -> tuple[Method, ...]:
-    """Every method that can be used, in order; without a channel map the network keeps its channels."""
-    structure: tuple[Method, ...] = (FilterPruning(channels),) if channels else ()
-    return (*structure, Factorization(), FinePruning(), Quantization())
+def default_methods(
+    channels: ChannelMap | None, pruning: PruningSettings | None = None, blocks: BlockConvolution | None = None
+) -> tuple[Method, ...]:
+    """Every method that can be used, in order; without a channel map the network keeps its channels, without blocks its maps whole."""
+    pruning = pruning or PruningSettings()
+    structure: tuple[Method, ...] = (FilterPruning(channels, pruning.filters),) if channels else ()
+    cut: tuple[Method, ...] = (blocks,) if blocks else ()
+    return (*structure, Factorization(), *cut, WeightPruning(pruning.weights, pruning.dynamics), Quantization(), Codebooks())
 
 
-def compress(network: nn.Module, configuration: Configuration, methods: Sequence[Method]) -> nn.Module:
-    """A compressed copy of a network, not yet calibrated."""
+def compress(
+    network: nn.Module, configuration: Configuration, methods: Sequence[Method], calibration: Calibration | None = None
+) -> nn.Module:
+    """A compressed copy of a network, not yet calibrated.
+
+    Args:
+        network: in evaluation mode; never changed.
+        configuration: what to do.
+        methods: in order.
+        calibration: images for those methods that choose by data.
+
+    Raises:
+        ConfigError: if a layer cannot take its choice, or a method needs images that are not there.
+    """
+    check_patterns(network, configuration)
     compressed = copy.deepcopy(network)
     for method in methods:
-        compressed = method.apply(compressed, configuration)
+        able = method.given(calibration) if calibration is not None and isinstance(method, DataDriven) else method
+        compressed = able.apply(compressed, configuration)
     return compressed

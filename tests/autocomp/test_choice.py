@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocomp.choice import CATEGORIES, FLOAT_BITS, KNOBS, UNTOUCHED, Choice, Choices, Configuration
+from autocomp.choice import CATEGORIES, FLOAT_BITS, KNOBS, UNTOUCHED, WEIGHT_QUANTIZERS, Choice, Choices, Configuration
 from autocomp.errors import ConfigError
 
 bits = st.integers(2, 16) | st.just(FLOAT_BITS)
@@ -71,12 +72,42 @@ def test_the_order_of_layers_and_the_type_of_numbers_do_not_matter() -> None:
         ({"activation_bits": 7.5}, "`activation_bits` must be 2 to 16"),
         ({"sparsity": 0.5}, "`sparsity` 0.5 needs a `pattern`; name one of fine, filter"),
         ({"rank": 0.5}, "`rank` 0.5 needs a `factorization`; name one of svd, svd_out"),
-        ({"sparsity": 0.5, "pattern": "spots"}, "`pattern` must be one of none, fine, filter, but is 'spots'"),
+        ({"sparsity": 0.5, "pattern": "spots"}, "`pattern` must be one of none, fine, filter, .*, but is 'spots'"),
     ],
 )
 def test_a_choice_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Choice(**values)
+
+
+@pytest.mark.parametrize(("quantizer", "widths"), WEIGHT_QUANTIZERS.items())
+def test_a_quantizer_takes_the_widths_that_it_is_made_for_and_no_other(quantizer: str, widths: range) -> None:
+    factors: Any = {"rank": 0.5, "factorization": "svd"}  # without which one of the quantizers makes no sense
+    for bits in range(1, FLOAT_BITS):
+        if bits in widths:
+            assert Choice(weight_bits=bits, weight_quantizer=quantizer, **factors).weight_bits == bits
+        else:
+            with pytest.raises(ConfigError, match=f"must be {widths[0]}.*, or 32 for floating point, but is {bits}"):
+                Choice(weight_bits=bits, weight_quantizer=quantizer, **factors)
+    assert Choice(weight_quantizer=quantizer) == UNTOUCHED
+
+
+def test_uniform_quantization_is_written_without_its_name_as_ever() -> None:
+    assert Configuration({"a": Choice(weight_bits=4, weight_quantizer="uniform")}).flatten() == {"a/weight_bits": 4}
+    # sha256 of {"a/weight_bits": 4}
+    assert Configuration({"a": Choice(weight_bits=4)}).key == hashlib.sha256(b'{"a/weight_bits": 4}').hexdigest()[:16]
+    assert Configuration({"a": Choice(weight_bits=2, weight_quantizer="ternary")}).flatten() == {
+        "a/weight_bits": 2,
+        "a/weight_quantizer": "ternary",
+    }
+
+
+@pytest.mark.parametrize("knobs", [{}, {"rank": 0.5, "factorization": "tucker2"}, {"rank": 1.0, "factorization": "svd"}])
+def test_ternary_factors_need_two_factors(knobs: dict[str, Any]) -> None:
+    with pytest.raises(
+        ConfigError, match="weights need a `rank` below 1 and a `factorization` of svd, svd_out, svd_in, spatial, but not '"
+    ):
+        Choice(weight_bits=2, weight_quantizer="fixed_point_factorized", **knobs)
 
 
 @pytest.mark.parametrize("name", ["weight_bits", "a/bits", "/weight_bits"])

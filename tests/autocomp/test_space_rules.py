@@ -48,7 +48,7 @@ def test_a_rule_speaks_of_every_layer_unless_it_says_otherwise() -> None:
     assert [knob.layer for knob in found.knobs if knob.name == "weight_bits"] == list(WORKLOAD.names)
 
 
-def test_a_switch_comes_with_every_way_that_the_layer_can_take() -> None:
+def test_a_switch_comes_with_the_usual_ways_that_the_layer_can_take() -> None:
     found = space({"sparsity": [0, 0.5], "rank": [1.0, 0.5], "activation_bits": [8]})
     assert options(found, "a1") == {
         "sparsity": (0, 0.5),
@@ -107,6 +107,27 @@ def test_a_later_rule_replaces_an_earlier_one_knob_by_knob() -> None:
     assert options(found, "a2")["weight_bits"] == (8, 4)
 
 
+def test_a_rule_that_names_no_quantizer_offers_the_uniform_one_alone() -> None:
+    found = space({"weight_bits": [2], "activation_bits": [4]}, {"match": "a1", "weight_quantizer": ["uniform", "ternary"]})
+    assert options(found, "a1")["weight_quantizer"] == ("uniform", "ternary")
+    assert options(found, "a2")["weight_quantizer"] == options(found, "a1")["activation_quantizer"] == ("uniform",)
+
+
+def test_one_bit_may_stand_in_another_rule_than_the_quantizer_that_can_do_it() -> None:
+    found = space({"weight_quantizer": ["binary"]}, {"match": "a*", "weight_bits": [32, 1]})
+    assert options(found, "a1") == {"weight_bits": (32, 1), "weight_quantizer": ("binary",)}
+    assert found.contains(Configuration({"a1": Choice(weight_bits=1, weight_quantizer="binary")}))
+
+
+@pytest.mark.parametrize("order", [["uniform", "fixed_point_factorized"], ["fixed_point_factorized", "uniform"]])
+def test_a_space_in_which_some_layer_could_lack_the_factors_of_its_weights_is_refused(order: list[str]) -> None:
+    # also where the quantizer is not the strongest and the full rank not the smallest
+    rule = {"match": "a1", "weight_bits": [2], "weight_quantizer": order, "factorization": ["svd_out"]}
+    with pytest.raises(ConfigError, match="`fixed_point_factorized` weights need a `rank` below 1"):
+        space(rule | {"rank": [1.0, 0.5]})
+    assert options(space(rule | {"rank": [0.9, 0.5]}), "a1")["weight_quantizer"] == tuple(order)
+
+
 def test_a_list_that_only_says_to_leave_the_layer_alone_leaves_nothing_to_decide() -> None:
     assert space({"sparsity": [0], "rank": [1], "weight_bits": [32]}).knobs == ()
 
@@ -126,8 +147,8 @@ def test_the_space_holds_what_can_be_done_and_nothing_else() -> None:
         ({"ops": ["convs"], "rank": [0.5]}, "There is no kind of layer 'convs'. Did you mean 'conv'? Known: conv, linear."),
         ({"position": "middle", "rank": [0.5]}, "There is no position 'middle'. Known: first, last."),
         ({"position": ["first"]}, "There is no position '['first']'. Did you mean 'first'? Known: first, last."),
-        ({"sparsity": [0.5], "pattern": ["filters"]}, "There is no pattern 'filters'. Did you mean 'filter'? Known: filter, fine, none."),
-        ({"rank": [0.5], "factorization": [3]}, "There is no factorization '3'. Known: none, svd, svd_out."),
+        ({"sparsity": [0.5], "pattern": ["filters"]}, "There is no pattern 'filters'. Did you mean 'filter'? Known: filter, fine, group, "),
+        ({"rank": [0.5], "factorization": [3]}, "There is no factorization '3'. Known: block_term, cp, none, spatial, svd, "),
     ],
 )
 def test_a_name_that_does_not_exist_is_one_clear_line(rule: dict[str, Any], message: str) -> None:
@@ -152,6 +173,11 @@ LAYERS = "stem, a1, a2, shortcut.0, b1, b2, c1, c2, linear"
         ({"weight_bits": 8}, "The options of `weight_bits` must be a list, but are 8; write [8]."),
         ({"pattern": "fine"}, "The options of `pattern` must be a list, but are 'fine'; write [fine]."),
         ({"weight_bits": [8, 1]}, "`weight_bits` must be 2 to 16, or 32 for floating point, but is 1."),
+        (
+            {"weight_bits": [2, 4], "weight_quantizer": ["uniform", "ternary"]},
+            "`weight_bits` of the weight_quantizer 'ternary' must be 2, or 32 for floating point, but is 4.",
+        ),
+        ({"activation_bits": [2, 1]}, "`activation_bits` must be 2 to 16, or 32 for floating point, but is 1."),
         ({"sparsity": [0, 1.5]}, "`sparsity` must lie in [0, 1), but is 1.5."),
         ({"ops": ["linear"], "rank": [0]}, "`rank` must lie in (0, 1], but is 0."),
         ({"activation_bits": ["8"]}, "`activation_bits` must be a number, but is '8'."),

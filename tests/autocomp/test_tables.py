@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -37,6 +38,13 @@ def test_the_columns_are_those_that_others_script_against(tmp_path: Path) -> Non
 def test_more_metrics_of_some_trials_become_columns() -> None:
     rows = trial_table([DONE, FAILED], SPACE, set(), {0: {"test_accuracy": 0.8}}).to_pylist()
     assert [row["test_accuracy"] for row in rows] == [0.8, None]
+
+
+def test_the_spread_over_devices_is_a_column_where_there_is_one() -> None:
+    assert "accuracy_std" not in trial_table([DONE, FAILED], SPACE, set()).column_names
+    disturbed = replace(DONE, metrics={"accuracy": 0.9, "accuracy_std": 0.02})
+    rows = trial_table([disturbed, FAILED], SPACE, set()).to_pylist()
+    assert [row["accuracy_std"] for row in rows] == [0.02, None]
 
 
 def test_no_trials_make_a_table_with_typed_columns() -> None:

@@ -93,6 +93,7 @@ def test_the_users_own_folder_adds_names(folder: Path) -> None:
         (["workers=-1"], "`workers` must be at least 1, or null for all, but is -1"),
         (["seed=-1"], "`seed` must be at least 0"),
         (["finetune.alpha=2"], "`finetune.alpha` must lie in"),
+        (["pruning.weights=obd", "pruning.dynamics=gradual"], "`pruning.dynamics` 'gradual' needs `pruning.weights` l1 or l2"),
         (["early_stopping.eta=1"], "`early_stopping.eta` must be at least 2"),
         (["cluster.cpus_per_trial=0"], "`cluster.cpus_per_trial` must be positive"),
         (["objectives.latency_s.limit=-1"], "`objectives.latency_s.limit` must be a positive number"),
@@ -119,6 +120,7 @@ def test_a_bad_value_is_named_with_its_rule(tree: ConfigTree, settings: list[str
     [
         (["trails=3"], "There is no setting 'trails'. Did you mean 'trials'?"),
         (["finetune.epoch=3"], "Did you mean 'finetune.epochs'?"),
+        (["pruning.filter=l1"], "Did you mean 'pruning.filters'?"),
         (["hw=asic", "hw.devise=eie"], "Did you mean 'hw.device'?"),
         (["+colour=red"], "There is no setting 'colour'."),
         (["a.b.c=1"], "There is no setting 'a'."),

@@ -11,7 +11,7 @@ import pytest
 from torch import fx, nn
 
 from autocomp.channels import channel_map, normalize
-from autocomp.choice import Choices
+from autocomp.choice import FACTORIZATIONS, PATTERNS, Choices
 from autocomp.compression import Method, compress, default_methods
 from autocomp.models import build
 from autocomp.problem import Problem
@@ -26,10 +26,17 @@ RULES: list[dict[str, Any]] = [
     {
         "match": "*",
         "sparsity": [0, 0.3, 0.5, 0.7, 0.95],
+        "pattern": list(PATTERNS[1:]),
         "rank": [1.0, 0.5, 0.3, 0.01],
+        "factorization": list(FACTORIZATIONS[1:]),
         "weight_bits": [32, 8, 4, 2],
         "activation_bits": [32, 8, 3],
-    }
+        "weight_quantizer": ["uniform", "uniform_per_tensor", "dorefa", "kmeans", "product"],
+        "activation_quantizer": ["uniform", "dorefa", "half_wave"],
+    },
+    {"position": "first", "weight_bits": [32, 2], "weight_quantizer": ["ternary", "trained_ternary", "power_of_two", "log"]},
+    {"position": "last", "weight_bits": [32, 1], "weight_quantizer": ["binary", "dorefa"]},
+    {"position": "last", "activation_bits": [32, 1], "activation_quantizer": ["sign", "dorefa", "half_wave"]},
 ]
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "lenet5": (lambda: build("lenet5", classes=10, input_shape=(1, 28, 28)), (1, 28, 28)),
@@ -37,7 +44,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "resnet20_a": (lambda: build("resnet20", classes=10, input_shape=(3, 16, 16), shortcut="A"), (3, 16, 16)),
     "resnet20_b": (lambda: build("resnet20", classes=10, input_shape=(3, 16, 16), shortcut="B"), (3, 16, 16)),
 } | {name: (lambda name=name: built(name), SHAPE) for name in NETWORKS}
-METHODS = ("FilterPruning", "Factorization", "FinePruning", "Quantization")
+METHODS = ("FilterPruning", "Factorization", "WeightPruning", "Quantization", "Codebooks")
 
 
 @cache
