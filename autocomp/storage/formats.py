@@ -103,7 +103,7 @@ def _levels(found: Levels, places: _Part, plan: Planner, *, is_sparse: bool) -> 
         values = np.delete(values, found.zero)
     steps = b"" if found.steps is None else found.steps.astype("<f4").tobytes()
     table, low = values.astype("<f4").tobytes(), None
-    if len(values) and np.array_equal(found.levels, np.arange(found.levels[0], found.levels[0] + len(found.levels))):
+    if len(values) and np.array_equal(found.levels, int(found.levels[0]) + np.arange(len(found.levels))):
         table, low = b"", int(found.levels[0])
     planned: Plan = plan(np.bincount(codes, minlength=len(values)))
 

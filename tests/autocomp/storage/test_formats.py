@@ -61,6 +61,12 @@ def stored(values: Floats) -> tuple[dict[str, Any], bytes]:
     return about, data
 
 
+@pytest.mark.parametrize("levels", [[0.1], [-0.5, 0.5, 1.5], [3.0], [-1.0, 0.0, 1.0], [0.0, 0.25]])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_one_apart_come_back_whether_they_are_whole_numbers_or_not(levels: list[float], shape: tuple[int, ...]) -> None:
+    stored(np.array(levels, np.float32)[np.arange(np.prod(shape)) % len(levels)].reshape(shape))
+
+
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(VALUES), st.sampled_from(SHAPES), st.sampled_from([0, 0.3, 0.7, 0.95]), st.integers(0, 99))
 def test_weights_of_every_kind_and_sparsity_come_back_bit_for_bit(kind: str, shape: tuple[int, ...], sparsity: float, seed: int) -> None:
