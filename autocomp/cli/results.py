@@ -43,6 +43,8 @@ def show_result(folder: Path, screen: Console) -> None:
     trials = ", ".join(f"{count} {status.lower()}" for status, count in summary["trials"].items())
     typer.echo(f"Teacher: {figures}")
     typer.echo(f"Trials:  {trials}; {len(members)} on the front")
+    if any(member.get("accuracy_std") is not None for member in members):
+        typer.echo("Noise:   accuracy is the mean over disturbed devices, the teacher's and test accuracy are those of exact arithmetic")
     if best:
         typer.echo(f"Best *:  trial {best['trial_id']}, {_reason(teacher['accuracy'] - best['accuracy'], config['best']['max_drop'])}")
     typer.echo(f"Files:   {folder}")
