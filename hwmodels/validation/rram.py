@@ -29,6 +29,7 @@ _HYPERTRANSPORT: Final = MappingProxyType({"static_power_mw": 10_400.0, "links_a
 _ISAAC_BITS: Final = 16
 
 _UNSIZED: Final = frozenset({"wang22", "colonnade"})  # macros whose device files assume sizes and times
+_FITTED_AT: Final = MappingProxyType({"jia20": 0.85})  # macros with as many constants as figures at this supply voltage
 
 
 def _crossbar(name: str, **parameters: object) -> Crossbar:
@@ -111,6 +112,9 @@ def isaac_component(row: PublishedRow) -> float:
     raise CannotExpress("an input of the device file")
 
 
+_NEUROSIM_INPUTS: Final = ("chip area", "adc energy", "leakage energy")
+
+
 def neurosim(row: PublishedRow) -> float:
     """VGG-8 with 8-bit weights and activations, layer by layer."""
     if not row.network.startswith("VGG8"):
@@ -123,13 +127,14 @@ def neurosim(row: PublishedRow) -> float:
     device = _crossbar("neurosim")
     report = device.estimate(layers)
     metric = row.metric.lower()
+    if metric in _NEUROSIM_INPUTS:
+        raise CannotExpress("an input of the device file, which takes this total of the run")
     if metric == "array area":
         return float(report.resources["crossbars"]) * float(device.crossbar_area_parts_mm2()["cells"])
     if metric == "dynamic energy":
         dynamic_j = float(report.total_energy_j) - _joules(report, "static", "writing")
         return dynamic_j * {"pJ": 1e12, "nJ": 1e9, "uJ": 1e6, "mJ": 1e3}[row.unit]
-    renamed = {"leakage energy": "static energy", "adc energy": "adc energy"}
-    return figure(report, layers, renamed.get(metric, metric), row.unit)
+    return figure(report, layers, metric, row.unit)
 
 
 def mnsim(row: PublishedRow) -> float:
@@ -162,7 +167,10 @@ def _busy_power_w(workload: Workload) -> float:
 
 def macro(row: PublishedRow) -> float:
     """A single SRAM macro at the row's supply voltage, every cell in use."""
-    device = _crossbar(row.system.split("-")[0].lower(), crossbars=1, **({"supply_v": float(row.other["V"])} if "V" in row.other else {}))
+    name, supply_v = row.system.split("-")[0].lower(), row.other.get("V")
+    if name in _FITTED_AT and supply_v == _FITTED_AT[name]:
+        raise CannotExpress("an input of the device file, whose constants were set to the figures at this supply voltage")
+    device = _crossbar(name, crossbars=1, **({} if supply_v is None else {"supply_v": float(supply_v)}))
     widths = re.fullmatch(r"(\d+)/(\d+)", row.precision_bits)
     if not widths:
         raise CannotExpress(f"precision '{row.precision_bits}' is not <inputs>/<weights>")

@@ -16,7 +16,7 @@ ROWS = [row for row in published_rows() if row.family == "rram"]
 def errors(system: str, *metrics: str) -> list[float]:
     rows = [row for row in ROWS if row.system == system and row.metric.startswith(metrics)]
     assert rows
-    return [abs(recompute_row(row) / row.value - 1) for row in rows]
+    return [abs(recompute_row(row) / row.value - 1) for row in rows if not refusal(row)]
 
 
 def some(system: str, **changes: object) -> PublishedRow:
@@ -55,7 +55,7 @@ def test_energy_of_neurram_within_35_percent() -> None:
     [
         ("DNN+NeuroSim-V1.3", "latency", 0.20),
         ("DNN+NeuroSim-V1.3", "dynamic energy", 0.20),
-        ("DNN+NeuroSim-V1.3", "ADC energy", 0.05),
+        ("DNN+NeuroSim-V1.3", "array area", 0.15),
         ("Colonnade-DCIM", "energy", 0.15),
         ("Wang22-C2C-CIM", "efficiency", 0.15),
         ("Jia20-SRAM-CIM", "efficiency", 0.10),
@@ -116,6 +116,8 @@ def test_the_published_figure_plays_no_part() -> None:
         (some("DNN+NeuroSim-V1.3", network="DenseNet"), "only its default network"),
         (some("Colonnade-DCIM", metric="throughput", unit="TOPS"), "only the energy of an operation"),
         (some("Sinangil21-SRAM-CIM"), "mean output code"),
+        (some("DNN+NeuroSim-V1.3", metric="ADC energy", layer="whole"), "an input of the device file"),
+        (some("Jia20-SRAM-CIM"), "set to the figures at this supply voltage"),
     ],
 )
 def test_what_cannot_be_expressed_says_why(row: PublishedRow, reason: str) -> None:
