@@ -1,14 +1,20 @@
 # make search            a real search with the embedded default; HW=asic TASK=mnist SEARCHER=rl TRIALS=12 ARGS="searcher.seed=1"
 # make test              every test
 # make check             lint, format, types, import layers
-# make bench             speed and quality figures as JSON
+# make bench             speed and quality figures as JSON; some need images: DATA=folder with mnist, cifar10 and checkpoints
+# make bench-search      searchers against each other; CASE=digits-fpga ARGS="--seeds 3", what is on record is not run again
 # make clean             remove what these made, .venv included; runs and models stay
 
 VENV   := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY  := $(VENV)/.ready
+DATA   ?= ../shared/data
+CIFAR  := $(DATA)/cifar10 $(DATA)/checkpoints/resnet20_cifar10.safetensors
+# a benchmark, and the paths that it is given; skipped where one of them is absent
+ON_DATA = @if ls $(2) >/dev/null 2>&1; then set -x; $(VENV)/bin/python -m benchmarks.$(1) $(2); \
+	  else echo "Skipped benchmarks.$(1): it needs $(2); set DATA."; fi
 
-.PHONY: search test check bench clean
+.PHONY: search test check bench bench-search clean
 
 search: $(READY)
 	$(VENV)/bin/autocomp search \
@@ -29,6 +35,14 @@ bench: $(READY)
 	$(VENV)/bin/python -m benchmarks.hwmodels_speed
 	$(VENV)/bin/python -m benchmarks.scalesim
 	$(VENV)/bin/python -m benchmarks.exported_speed
+	$(VENV)/bin/python -m benchmarks.rungs
+	$(call ON_DATA,deep_compression,$(DATA)/mnist)
+	$(call ON_DATA,low_rank,$(CIFAR))
+	$(call ON_DATA,low_bits,$(CIFAR))
+
+bench-search: $(READY)
+	$(VENV)/bin/python -m benchmarks.search --case $(or $(CASE),digits27) $(ARGS)
+	$(VENV)/bin/python -m benchmarks.search.throughput
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

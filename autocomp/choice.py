@@ -20,6 +20,7 @@ FLOAT_BITS = 32
 PATTERNS = ("none", "fine", "filter", "vector", "strided", "kernel", "group", "n_m")
 FACTORIZATIONS = ("none", "svd", "svd_out", "svd_in", "spatial", "three", "tucker2", "cp", "block_term")
 FIXED_POINT = "fixed_point_factorized"  # ternary factors, so that it needs a factorization into two layers, one of:
+HASHED = "hashed_binary"  # which needs calibration images to be another than ``binary``
 PAIRS = ("svd", "svd_out", "svd_in", "spatial")
 # Each quantizer with the widths that it is made for; 32 bits, which is no quantizer, fit all of them.
 WEIGHT_QUANTIZERS: Mapping[str, range] = {
@@ -34,12 +35,14 @@ WEIGHT_QUANTIZERS: Mapping[str, range] = {
     FIXED_POINT: range(2, 3),
     "kmeans": range(1, 17),
     "product": range(1, 9),
+    HASHED: range(1, 2),
 }
 ACTIVATION_QUANTIZERS: Mapping[str, range] = {
     "uniform": range(2, 17),
     "dorefa": range(1, 17),
     "half_wave": range(1, 9),
     "sign": range(1, 2),
+    "xnor": range(1, 2),
 }
 QUANTIZERS: Mapping[str, Mapping[str, range]] = {"weight_quantizer": WEIGHT_QUANTIZERS, "activation_quantizer": ACTIVATION_QUANTIZERS}
 CATEGORIES: Mapping[str, tuple[str, ...]] = {

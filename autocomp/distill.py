@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,7 @@ class FineTuning:
         epochs: passes over the training images (or over ``images_per_epoch`` of them) per trial; 0 only calibrates.
         polish_epochs: the same for the finalists.
         polish_members: finalists at least: the front and, where it is small, the ranks behind it.
+        polish_share: of a budget, kept for the finalists at most, in [0, 1).
         learning_rate: of Adam, falling to zero along a cosine.
         batch_size: images per step.
         images_per_epoch: images drawn for one epoch; None for all.
@@ -65,6 +66,7 @@ class FineTuning:
     epochs: int = 3
     polish_epochs: int = 8
     polish_members: int = 20
+    polish_share: float = field(default=0.5, repr=False)  # no trial depends on it
     learning_rate: float = 2e-3
     batch_size: int = 64
     images_per_epoch: int | None = None
@@ -94,6 +96,8 @@ class FineTuning:
                 raise ConfigError(f"`finetune.{name}` must be positive, but is {getattr(self, name)}.")
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"`finetune.alpha` must lie in [0, 1], but is {self.alpha}.")
+        if not 0 <= self.polish_share < 1:
+            raise ConfigError(f"`finetune.polish_share` must lie in [0, 1), but is {self.polish_share}.")
         if self.images_per_epoch is not None and self.images_per_epoch < self.batch_size:
             raise ConfigError(f"`finetune.images_per_epoch` must be at least a batch of {self.batch_size}, but is {self.images_per_epoch}.")
         if self.gradient_bits is not None and self.gradient_bits not in range(1, 17):
@@ -138,9 +142,11 @@ def distill(
     generator: np.random.Generator,
     guide: Guide | None = None,
     during: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    marks: Sequence[float] | None = None,
 ) -> Iterator[int]:
-    """Fine-tune in place; yields the number of images seen after each epoch, with the student in evaluation mode.
+    """Fine-tune in place; yields the number of images seen since the last mark at each, with the student in evaluation mode.
 
+    Where the marks are changes nothing of what is trained: the order of images and the schedule are those of the whole plan.
     Every module with a method ``advance`` is told after each step how much of the training is over, in (0, 1].
 
     Args:
@@ -152,7 +158,8 @@ def distill(
         settings: the rest.
         generator: shuffles.
         guide: a further loss.
-        during: makes what is entered around each epoch.
+        during: makes what is entered around each stretch of training.
+        marks: epochs, increasing up to ``epochs``, to pause at, to the nearest step; None for the end of each epoch.
     """
     drawn = min(settings.images_per_epoch or images, images)
     steps = max(drawn // settings.batch_size, 1)
@@ -160,11 +167,16 @@ def distill(
     optimizer = torch.optim.Adam(trained, lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(epochs * steps, 1))
     advancing: list[Any] = [module for module in student.modules() if hasattr(module, "advance")]
-    for epoch in range(epochs):
+    order: list[NDArray[np.int64]] = []  # of the epoch under way, cut into batches
+    done = 0
+    for mark in marks if marks is not None else range(1, epochs + 1):
         student.train()
-        order = generator.permutation(images)[:drawn]
+        seen, goal = 0, round(mark * steps)
         with during(), guide.watching() if guide else nullcontext():
-            for step, chunk in enumerate(np.array_split(order, steps), 1):
+            for step in range(done, goal):
+                if step % steps == 0:
+                    order = np.array_split(generator.permutation(images)[:drawn], steps)
+                chunk = order[step % steps]
                 x, labels = batch(chunk)
                 loss = distillation_loss(student(x), teacher(chunk), labels, temperature=settings.temperature, alpha=settings.alpha)
                 if guide:
@@ -173,7 +185,9 @@ def distill(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+                seen += len(chunk)
                 for module in advancing:
-                    module.advance((epoch * steps + step) / (epochs * steps))
+                    module.advance((step + 1) / (epochs * steps))
+        done = goal
         student.eval()
-        yield drawn
+        yield seen

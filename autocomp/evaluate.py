@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocomp.choice import Choices, Configuration, designs_of
-from autocomp.compression import Calibration, calibrate, compress, reestimate_batch_norm
-from autocomp.compression.bias_correction import correct_biases
+from autocomp.compression import Calibration, calibrate, compress
 from autocomp.compression.devices import on_device
 from autocomp.compression.equalization import equalize
 from autocomp.compression.nonideal import Nonidealities, train_disturbed
 from autocomp.compression.quantizers.gradients import low_bit_gradients
-from autocomp.compression.reconstruction import reconstruct
+from autocomp.compression.repair import repair
 from autocomp.distill import FineTuning, distill
 from autocomp.hints import InnerGuide
+from autocomp.probing import Prober
 from autocomp.problem import Problem
+from autocomp.sensitivity import Sensitivity
 from autocomp.synthesis import synthesize
 from autocomp.tasks.base import ImageSet
 from autocomp.tasks.images import evaluate, to_input
@@ -35,7 +37,7 @@ class Measurement:
     """What is known of a trial at one fidelity.
 
     Attributes:
-        fidelity: epochs of fine-tuning so far; 0 is calibration alone.
+        fidelity: epochs of fine-tuning so far, to the nearest step; 0 is calibration alone.
         metrics: accuracy and loss on validation data, and every paper metric. Where the device disturbs the numbers, accuracy and loss
             are means over several devices, and ``accuracy_std`` is the standard deviation of the accuracy from one to the next.
         image_passes: compute spent so far, one per image forward and three per image trained.
@@ -60,6 +62,7 @@ class Evaluator:
         train, validation: images to fine-tune on and to choose by.
         mean, std: per channel, of images scaled to [0, 1].
         finetune: how long to train.
+        student: what is compressed, if it is another network than the teacher; normalised, in evaluation mode, never changed.
     """
 
     problem: Problem
@@ -69,14 +72,18 @@ class Evaluator:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     finetune: FineTuning
+    student: nn.Module | None = None
 
-    def run(self, configuration: Configuration, *, seed: int, epochs: int | None = None) -> Iterator[tuple[nn.Module, Measurement]]:
+    def run(
+        self, configuration: Configuration, *, seed: int, epochs: int | None = None, levels: Sequence[float] = ()
+    ) -> Iterator[tuple[nn.Module, Measurement]]:
         """Measure a configuration after calibration and after each epoch; the same seed gives the same figures.
 
         Args:
             configuration: what to try.
             seed: of shuffling and of dropout.
             epochs: of fine-tuning; those of a trial by default.
+            levels: further fidelities to measure at, parts of an epoch; what is trained does not depend on them.
 
         Yields:
             The network as it is, which the next step goes on training, and the measurement.
@@ -89,10 +96,11 @@ class Evaluator:
             student, passes = self._compressed(configuration, generator)
             if device and self.finetune.noise_aware:
                 train_disturbed(student, device)
-            rounds = self._rounds(student, epochs, generator)
+            marks = sorted({*range(1, epochs + 1), *(level for level in levels if 0 < level < epochs)})
+            rounds = self._rounds(student, epochs, generator, marks)
             random_state = torch.get_rng_state()
-        for epoch in range(epochs + 1):
-            if epoch:  # torch's own generator is shared with whoever else runs in this process: take ours up again
+        for fidelity in (0, *marks):
+            if fidelity:  # torch's own generator is shared with whoever else runs in this process: take ours up again
                 with torch.random.fork_rng(devices=[]):
                     torch.set_rng_state(random_state)
                     known = len(self._logits)
@@ -101,7 +109,50 @@ class Evaluator:
                     random_state = torch.get_rng_state()
             measured, images = self._measure(student, device)
             passes += images
-            yield student, Measurement(epoch, {**measured, **paper}, passes, time.perf_counter() - start, epoch == epochs)
+            yield student, Measurement(fidelity, {**measured, **paper}, passes, time.perf_counter() - start, fidelity == epochs)
+
+    def planned_passes(self, epochs: int) -> float:
+        """What a trial of so many epochs is about to cost, the teacher's answers not included."""
+        drawn = min(self.finetune.images_per_epoch or self._count, self._count)
+        draws = self.finetune.noise_draws if self.finetune.noise_draws and self.nonidealities(Configuration({})) else 1
+        training = (4.0 if self.finetune.guides else 3.0) * epochs * drawn
+        return min(self.finetune.calibration_images, self._count) + training + (epochs + 1) * draws * len(self.validation)
+
+    def prober(self, images: int, *, seed: int) -> Prober:
+        """What measures configurations before any training, as a trial would compress them, on images that trials learn from, too.
+
+        Args:
+            images: how many, at most as many as there are.
+            seed: draws them.
+        """
+        chosen = np.sort(np.random.default_rng(seed).permutation(self._count)[:images])
+        given, labels = self._batch(chosen)
+        macs = self.problem.workload.macs
+        behind = np.cumsum(macs[::-1])[::-1] / max(macs.sum(), 1)
+        return Prober(
+            self._origin,
+            self.problem.methods,
+            given,
+            labels if self.finetune.alpha < 1 else None,
+            shares=dict(zip(self.problem.workload.names, behind.tolist(), strict=True)),
+            reconstruct=self.finetune.reconstruct,
+            correct_bias=self.finetune.correct_bias,
+        )
+
+    def taught(self, student: nn.Module, *, epochs: int, seed: int) -> nn.Module:
+        """A network trained in place by distillation from the teacher, in evaluation mode; the same seed gives the same weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            learner = replace(self, student=student)
+            for _ in learner._rounds(student, epochs, np.random.default_rng(seed), range(1, epochs + 1)):
+                pass
+        return student.eval()
+
+    def knowing(self, sensitivity: Sensitivity) -> Evaluator:
+        """The same with a problem that knows what was measured; what was computed already is kept."""
+        knowing = copy.copy(self)
+        object.__setattr__(knowing, "problem", replace(self.problem, sensitivity=sensitivity))
+        return knowing
 
     def nonidealities(self, configuration: Configuration) -> Nonidealities | None:
         """What the device of a configuration does to the numbers; None where it does nothing, or nothing of it is asked for."""
@@ -120,10 +171,11 @@ class Evaluator:
         calibration = Calibration(images, labels if self.finetune.alpha < 1 else None)
         student = compress(self._origin, configuration, self.problem.methods, calibration)
         passes = calibrate(student, images)
-        if self.finetune.reconstruct:
-            passes += reconstruct(student, self._origin, images) + reestimate_batch_norm(student, images)
-        if self.finetune.correct_bias:
-            passes += correct_biases(student, self._origin, images) + reestimate_batch_norm(student, images)
+        passes += repair(student, self._origin, images, layers=self.finetune.reconstruct, biases=self.finetune.correct_bias)
+        for name in self.problem.space.frozen:
+            layer = student.get_submodule(name)
+            layer.load_state_dict(self._origin.get_submodule(name).state_dict())  # a repair may have changed it
+            layer.requires_grad_(False)
         return student, float(passes)
 
     def _measure(self, student: nn.Module, device: Nonidealities | None) -> tuple[dict[str, float], int]:
@@ -139,12 +191,12 @@ class Evaluator:
         spread = float(found[:, 0].std(ddof=1)) if draws > 1 else 0.0
         return {"accuracy": accuracy, "loss": loss, "accuracy_std": spread}, draws * len(self.validation)
 
-    def _rounds(self, student: nn.Module, epochs: int, generator: np.random.Generator) -> Iterator[int]:
+    def _rounds(self, student: nn.Module, epochs: int, generator: np.random.Generator, marks: Sequence[float]) -> Iterator[int]:
         settings = self.finetune
         guide = None
         if settings.guides and epochs:
             weights = {"hint_weight": settings.hint_weight, "attention_weight": settings.attention_weight}
-            guide = InnerGuide(student, self.network, self._shape, **weights, layers=settings.hint_layers)
+            guide = InnerGuide(student, self.network, self._shape, **weights, layers=settings.hint_layers, origin=self.student)
         return distill(
             student,
             self._teach,
@@ -155,6 +207,7 @@ class Evaluator:
             generator=generator,
             guide=guide,
             during=partial(low_bit_gradients, student, settings.gradient_bits),
+            marks=marks,
         )
 
     @property
@@ -164,8 +217,9 @@ class Evaluator:
 
     @cached_property
     def _origin(self) -> nn.Module:
-        """What is compressed: the teacher, or an equal network whose channels have even ranges."""
-        return equalize(self.network) if self.finetune.equalize else self.network
+        """What is compressed: the student of its own or the teacher, or an equal network whose channels have even ranges."""
+        whole = self.network if self.student is None else self.student
+        return equalize(whole) if self.finetune.equalize else whole
 
     @cached_property
     def _synthetic(self) -> Tensor:

@@ -74,7 +74,12 @@ def model_folder(folder: Path) -> Path:
     best = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))["best"]
     if not best:
         raise UsageError(f"A run is exported by its best member, but {folder} has none; name a folder of {folder / _MODELS}.")
-    return folder / _MODELS / f"trial-{best['trial_id']:04d}"
+    return member_folder(folder, best["trial_id"])
+
+
+def member_folder(folder: Path, trial: int) -> Path:
+    """Where a run's folder has the model of a member of its front."""
+    return folder / _MODELS / f"trial-{trial:04d}"
 
 
 def export_folder(folder: Path, format: str, out: Path | None = None) -> Exported:

@@ -34,34 +34,43 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class InnerGuide:
-    """Loss of a student's convolutions against the teacher's of the same names.
+    """Loss of a student's convolutions against the teacher's at the same depth; see `paired`.
 
     A layer that was factorized, or whose filters were pruned, still has its name. Where widths differ, a 1 x 1 convolution learns to
     translate the student's features (the regressor of FitNets, section 2.2); where map sizes differ, the larger is averaged.
 
     Args:
-        student, teacher: networks whose layers have the same names; the teacher stays as it is.
+        student, teacher: what learns and what it learns from; the teacher stays as it is.
         input_shape: of one image.
+        origin: what the student was made from, with layers of the student's names; the teacher if not given.
         hint_weight, attention_weight: of the two losses, each a mean over layers.
         layers: number of convolutions, evenly spread over the depth; the last is always among them.
 
     Raises:
-        ConfigError: if the teacher has no convolution.
+        ConfigError: if the teacher or the student has no convolution.
     """
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module, input_shape: Shape, *, hint_weight: float, attention_weight: float, layers: int
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        input_shape: Shape,
+        *,
+        hint_weight: float,
+        attention_weight: float,
+        layers: int,
+        origin: nn.Module | None = None,
     ) -> None:
         self.student, self.teacher = student, teacher
         self.hint_weight, self.attention_weight = hint_weight, attention_weight
-        self.points = spread(teacher, input_shape, layers)
+        self.points = paired(teacher if origin is None else origin, teacher, input_shape, layers)
         self._seen: dict[tuple[str, str], Tensor] = {}
         example = torch.zeros(1, *input_shape)
         with self.watching():
             for network in (student, teacher):
                 with measuring(network):
                     network(example)
-            widths = {point: (self._seen["student", point].shape[1], self._seen["teacher", point].shape[1]) for point in self.points}
+            widths = {our: (self._seen["student", our].shape[1], self._seen["teacher", their].shape[1]) for our, their in self.points}
         self.regressors = {p: nn.Conv2d(ours, theirs, 1) for p, (ours, theirs) in widths.items() if ours != theirs and hint_weight}
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -73,8 +82,8 @@ class InnerGuide:
     def watching(self) -> Iterator[None]:
         """Keep the features of both networks' passes; nothing of it is left on the networks afterwards."""
         with ExitStack() as stack:
-            for side, network in (("student", self.student), ("teacher", self.teacher)):
-                for point in self.points:
+            for place, (side, network) in enumerate((("student", self.student), ("teacher", self.teacher))):
+                for point in (pair[place] for pair in self.points):
                     hook = network.get_submodule(point).register_forward_hook(
                         lambda module, inputs, output, key=(side, point): self._seen.__setitem__(key, output)
                     )
@@ -87,13 +96,25 @@ class InnerGuide:
         with measuring(self.teacher):
             self.teacher(images)
         total = torch.zeros(())
-        for point in self.points:
-            ours, theirs = _same_size(self._seen["student", point], self._seen["teacher", point])
+        for point, counterpart in self.points:
+            ours, theirs = _same_size(self._seen["student", point], self._seen["teacher", counterpart])
             if self.attention_weight:
                 total = total + self.attention_weight * attention_loss(ours, theirs)
             if self.hint_weight:
                 total = total + self.hint_weight * hint_loss(self.regressors.get(point, nn.Identity())(ours), theirs)
         return total / len(self.points)
+
+
+def paired(student: nn.Module, teacher: nn.Module, input_shape: Shape, count: int) -> list[tuple[str, str]]:
+    """At most ``count`` convolutions of a student, each with the teacher's at the same share of the depth, whatever their names are.
+
+    Raises:
+        ConfigError: if either has none.
+    """
+    if student is teacher:
+        return [(name, name) for name in spread(teacher, input_shape, count)]
+    count = min(len(spread(network, input_shape, count)) for network in (student, teacher))
+    return list(zip(spread(student, input_shape, count), spread(teacher, input_shape, count), strict=True))
 
 
 def spread(network: nn.Module, input_shape: Shape, count: int) -> list[str]:

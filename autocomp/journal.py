@@ -9,6 +9,8 @@ from pathlib import Path
 
 from autocomp.trial import Trial
 
+JOURNAL = "journal.jsonl"  # in the folder of a run
+
 
 class Journal:
     """One JSON line per event. A trial is RUNNING from its first line and ends with its last.

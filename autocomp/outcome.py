@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autocomp.objective import Objective
+from autocomp.sensitivity import Sensitivity
 from autocomp.trial import Trial
 
 
@@ -40,6 +41,7 @@ class Outcome:
         objectives: what was searched for.
         config: the settings of the run.
         hardware: name of the hardware model that set the prices.
+        sensitivity: what was measured before the first trial; None if nothing was.
         uncertainty: factors (``latency``, ``energy``) within which nine of ten published figures lie; empty where none are known.
     """
 
@@ -53,6 +55,7 @@ class Outcome:
     config: Mapping[str, Any]
     hardware: str = ""
     uncertainty: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: Sensitivity | None = None
 
     @property
     def recommended(self) -> FrontMember | None:

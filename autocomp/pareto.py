@@ -51,6 +51,15 @@ def hypervolume(values: Floats, reference: Floats, scale: Floats | None = None) 
     return float(moocore.hypervolume(inside / scale, ref=reference / scale))
 
 
+def covering(values: Floats, reference: Floats, count: int) -> list[int]:
+    """At most ``count`` of ``n x m`` minimised points, one after the other by what each adds to the hypervolume; the first of equals."""
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(values)):
+        rest = [i for i in range(len(values)) if i not in chosen]
+        chosen.append(max(rest, key=lambda i: hypervolume(values[[*chosen, i]], reference)))
+    return chosen
+
+
 class ParetoFront:
     """Trials that do not dominate each other; the order of adding does not matter.
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from autocomp.channels import channel_map, normalize
+from torch import nn
+
+from autocomp.channels import ChannelMap, channel_map, normalize
 from autocomp.choice import Configuration
-from autocomp.compression import BlockConvolution, PruningSettings, default_methods
+from autocomp.compression import BlockConvolution, FactorizationSettings, Method, PruningSettings, default_methods
 from autocomp.distill import FineTuning
+from autocomp.errors import ConfigError
 from autocomp.evaluate import Evaluator
 from autocomp.objective import Objective
 from autocomp.problem import Problem
 from autocomp.progress import Progress
+from autocomp.space import SearchSpace
 from autocomp.space_rules import build_space
-from autocomp.tasks.base import Task
+from autocomp.student import StudentSettings, taught, untaught_student
+from autocomp.tasks.base import ImageSet, Task
 from autocomp.tasks.images import evaluate, to_input
 from autocomp.tracing import trace
-from hwmodels import HardwareModel
+from hwmodels import HardwareModel, Workload
 from hwmodels.design import Adjustable
 
 DENSITY_IMAGES = 64  # training images on which the density of activations is measured
@@ -28,7 +33,8 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     """Load the data, get the teacher, measure and price it, and pose the problem.
 
     Args:
-        config: the resolved settings; reads ``space``, ``objectives``, ``finetune`` and, if they are there, ``pruning`` and ``block``.
+        config: the resolved settings; reads ``space``, ``objectives``, ``finetune`` and, if they are there, ``pruning``,
+            ``factorization``, ``block`` and ``student``.
         task: data and teacher.
         hardware: the price list.
         progress: is told what is going on.
@@ -38,33 +44,57 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     """
     progress.stage(f"loading the data and the teacher of {task.name}")
     train, validation = task.train(), task.validation()
-    teacher = task.teacher()
-    network = normalize(teacher, task.input_shape)
-    if network is None:
-        progress.note("the network's graph cannot be traced: whole filters are left alone, every other method is used")
-    channels = channel_map(network, task.input_shape) if network is not None else None
-    pruning = PruningSettings(**config.get("pruning", {}))
-    methods = default_methods(channels, pruning)
-    sample = to_input(train.images[:DENSITY_IMAGES], task.mean, task.std)
-    workload = trace(teacher, task.input_shape, sample).replace(batch=1)
-    problem = Problem(
-        workload=workload,
-        space=build_space(config["space"]["rules"], workload, methods, hardware.axes if isinstance(hardware, Adjustable) else None),
-        methods=methods,
-        hardware=hardware,
-        objectives=tuple(Objective(metric, **settings) for metric, settings in config["objectives"].items()),
-        baseline={},
-    )
-    accuracy, loss = evaluate(teacher, validation, mean=task.mean, std=task.std)
-    baseline = {"accuracy": accuracy, "loss": loss, **problem.metrics_of(Configuration({}))}
-    if config.get("block") is not None:  # of every candidate, but not of the teacher
-        methods = default_methods(channels, pruning, BlockConvolution.of(teacher if network is None else network, config["block"]))
-    return Evaluator(
-        problem=replace(problem, baseline=baseline, methods=methods),
-        network=teacher if network is None else network,
-        train=train,
-        validation=validation,
-        mean=task.mean,
-        std=task.std,
-        finetune=FineTuning(**config["finetune"]),
-    )
+    network, settings = task.teacher(), StudentSettings(**config.get("student", {}))
+    teacher = _Whole.of(network, train, task, progress)
+    student = untaught_student(settings, task)
+    origin = teacher if student is None else _Whole.of(student, train, task, progress)
+    methods = origin.methods(config)
+    axes = hardware.axes if isinstance(hardware, Adjustable) else None
+    space = build_space(config["space"]["rules"], origin.workload, methods, axes)
+    if space.frozen and config["finetune"].get("equalize"):
+        raise ConfigError("A frozen layer keeps its weights, but finetune.equalize=true scales those of all layers; set it to false.")
+    accuracy, loss = evaluate(network, validation, mean=task.mean, std=task.std)
+    priced = Problem(teacher.workload, SearchSpace(teacher.workload.names, ()), (), hardware, (), {})
+    baseline = {"accuracy": accuracy, "loss": loss, **priced.metrics_of(Configuration({}))}
+    objectives = tuple(Objective.stated(metric, **wanted).against(baseline) for metric, wanted in config["objectives"].items())
+    lessons = Evaluator(priced, teacher.network, train, validation, task.mean, task.std, FineTuning(**config["finetune"]))
+    if student is not None:
+        origin = _Whole.of(taught(student, settings, lessons, progress), train, task, progress)  # what it computes is known only now
+    problem = Problem(origin.workload, space, methods, hardware, objectives, baseline)
+    return replace(lessons, problem=problem, student=None if student is None else origin.network)
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A network that is to be compressed, or to be compared with.
+
+    Attributes:
+        network: normalised, if its graph can be traced.
+        channels: None if it cannot.
+        workload: its layers, for one image.
+    """
+
+    network: nn.Module
+    channels: ChannelMap | None
+    workload: Workload
+
+    @classmethod
+    def of(cls, network: nn.Module, train: ImageSet, task: Task, progress: Progress) -> _Whole:
+        """What is known of a network in evaluation mode."""
+        normal = normalize(network, task.input_shape)
+        if normal is None:
+            progress.note("the network's graph cannot be traced: whole filters are left alone, every other method is used")
+        sample = to_input(train.images[:DENSITY_IMAGES], task.mean, task.std)
+        workload = trace(network, task.input_shape, sample).replace(batch=1)
+        channels = None if normal is None else channel_map(normal, task.input_shape)
+        return cls(network if normal is None else normal, channels, workload)
+
+    def methods(self, config: Mapping[str, Any]) -> tuple[Method, ...]:
+        """What can be done to it, in order."""
+        block = config.get("block")
+        return default_methods(
+            self.channels,
+            PruningSettings(**config.get("pruning", {})),
+            None if block is None else BlockConvolution.of(self.network, block),
+            FactorizationSettings(**config.get("factorization", {})),
+        )

@@ -13,6 +13,7 @@ from autocomp.choice import Choices, Configuration, Designs, designs_of
 from autocomp.compression.base import Method
 from autocomp.errors import ConfigError
 from autocomp.objective import PAPER_METRICS, Objective
+from autocomp.sensitivity import Sensitivity
 from autocomp.space import SearchSpace, Vectors
 from hwmodels import CostReport, HardwareModel, Workload
 from hwmodels.design import Adjustable
@@ -33,6 +34,7 @@ class Problem:
         objectives: metrics, directions and limits.
         baseline: the teacher's metrics, measured and priced the same way as a trial's.
         floor: share of the teacher's accuracy below which a network is of no use; where the reference point lies.
+        sensitivity: what single choices cost alone; None where it was not measured.
     """
 
     workload: Workload
@@ -42,6 +44,7 @@ class Problem:
     objectives: tuple[Objective, ...]
     baseline: Mapping[str, float]
     floor: float = 0.9
+    sensitivity: Sensitivity | None = None
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
@@ -96,6 +99,10 @@ class Problem:
 
     def violation(self, vectors: Vectors) -> Floats:
         """How far each of ``b x k`` vectors is from what the limits and the device allow; 0 where it is feasible (``b``)."""
+        return self.assess(vectors)[1]
+
+    def assess(self, vectors: Vectors) -> tuple[dict[str, Floats], Floats]:
+        """`paper_metrics` and `violation` of ``b x k`` vectors, priced once."""
         metrics, report = self.paper_metrics(vectors)
         total = np.zeros(len(vectors))
         for objective in self.objectives:
@@ -104,7 +111,7 @@ class Problem:
         for name, need in report.resources.items():
             limit = np.asarray(report.limits[name])
             total = total + np.maximum(need - limit, 0) / np.where(limit > 0, limit, 1)
-        return total
+        return metrics, total
 
     def feasible(self, vectors: Vectors) -> NDArray[np.bool_]:
         """Which of ``b x k`` vectors break no limit that can be known on paper and fit the device (``b``)."""

@@ -15,7 +15,9 @@ from autocomp.card import METRICS, in_reading_order, in_words, show, title
 from autocomp.choice import DEVICE
 from autocomp.figures import describe, front_figure, hypervolume_figure, layers_figure
 from autocomp.files import new_file
+from autocomp.heatmap import in_one_line, interaction_figure, sensitivity_figure
 from autocomp.outcome import FrontMember, Outcome
+from autocomp.sensitivity import Sensitivity
 from autocomp.trial import Status
 
 PAGE = Template("""<!doctype html>
@@ -57,6 +59,7 @@ def write_report(path: Path, outcome: Outcome) -> None:
         _section("Hypervolume", _figure(hypervolume_figure(outcome))),
         _section("What the front does to each layer", _figure(layers_figure(outcome))) if outcome.front else "",
         _best_layers(outcome.recommended) if outcome.recommended else "",
+        _sensitivity(outcome.sensitivity) if outcome.sensitivity else "",
         _section("Trials", _status_table(outcome)),
         _section("", f"<details><summary>Settings</summary><pre>{_settings(outcome)}</pre></details>"),
     ]
@@ -119,6 +122,12 @@ def _best_layers(best: FrontMember) -> str:
     rows = [([layer, describe(choice)], "") for layer, choice in configuration.items()]
     rows += [([DEVICE, in_words(configuration.device)], "")] if configuration.device else []
     return _section(f"Trial {best.trial.id}, the best", _table(["layer", "choice"], rows))
+
+
+def _sensitivity(sensitivity: Sensitivity) -> str:
+    """What was measured before the first trial."""
+    figures = _figure(sensitivity_figure(sensitivity)) + (_figure(interaction_figure(sensitivity)) if sensitivity.mixtures() else "")
+    return _section("What each choice costs alone, without training", f"<p>{escape(in_one_line(sensitivity))}</p>{figures}")
 
 
 def _status_table(outcome: Outcome) -> str:

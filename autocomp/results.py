@@ -25,7 +25,8 @@ def summarise(outcome: Outcome, *, image_passes: float, wall_s: float) -> dict[s
 
     Args:
         outcome: the run.
-        image_passes: compute of trials and polish together, one per image forward and three per image trained.
+        image_passes: compute of trials, polish, and what this run measured of a profile, together; one per image forward and three
+            per image trained.
         wall_s: seconds that the run took, since it was last resumed.
     """
     best = outcome.recommended
@@ -41,6 +42,7 @@ def summarise(outcome: Outcome, *, image_passes: float, wall_s: float) -> dict[s
         "front": [_row(member) for member in outcome.front],
         "wall_s": wall_s,
         "image_passes": image_passes,
+        "profile_passes": outcome.sensitivity.image_passes if outcome.sensitivity else 0.0,
     }
 
 

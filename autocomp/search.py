@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import yaml
 
 import autocomp
 from autocomp.best import BestRule
+from autocomp.budget import Budget, Effort, Ledger
 from autocomp.errors import UnreachableLimitError
 from autocomp.evaluate import Evaluator
 from autocomp.files import new_file, new_folder
@@ -22,6 +24,8 @@ from autocomp.outcome import FrontMember, Outcome
 from autocomp.pareto import ParetoFront
 from autocomp.polish import Polished, Polisher
 from autocomp.pose import pose
+from autocomp.profile import Profile, measure_profile
+from autocomp.profile_plan import ProfilePlan
 from autocomp.progress import Progress
 from autocomp.results import CONFIG, TRIALS, summarise, write_results
 from autocomp.rungs import Rungs
@@ -33,9 +37,11 @@ from autocomp.tasks.images import accuracy
 from autocomp.tracking import RunStatus, Tracker, Tracking
 from autocomp.trial import Trial
 from autocomp.tune import Cluster, run_trials, spread
+from autocomp.warm_start import WarmStart, origin, take_over, write_origin
 from hwmodels import HardwareModel
 
 MODELS = "models"
+TRIALS_PLANNED = 48  # where neither trials nor a budget are given
 
 
 def search(
@@ -79,9 +85,13 @@ def search(
         if not resume:
             with new_file(out / CONFIG) as part:
                 part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-        session = run.session(searcher)
-        if resume:
-            session.restore()
+            run.warm.write(out)
+            write_origin(out, run.origin)
+            for line in run.warm.lines:
+                progress.stage(line)
+        run = run.profiled(searcher, workers)
+        session = run.session(searcher, run.ledger(workers, start))
+        session.restore() if resume else session.warm_up()
         return run.carry_out(session, workers, start)
 
 
@@ -96,6 +106,7 @@ class _Run:
     cluster: Cluster
     out: Path
     progress: Progress
+    profile: Profile | None = None
 
     @cached_property
     def name(self) -> str:
@@ -118,6 +129,18 @@ class _Run:
         return Rungs(self.evaluator.problem.objectives, eta=eta, levels=tuple(float(level) for level in levels))
 
     @cached_property
+    def budget(self) -> Budget | None:
+        """What the run may take; None where trials alone count."""
+        text = self.config.get("budget")
+        return Budget.parse(str(text)) if text is not None else None
+
+    @cached_property
+    def effort(self) -> Effort:
+        """What trials and polish cost by plan."""
+        settings, passes = self.evaluator.finetune, self.evaluator.planned_passes
+        return Effort(passes(settings.epochs), passes(settings.polish_epochs), settings.polish_members, settings.polish_share)
+
+    @cached_property
     def best_rule(self) -> BestRule:
         """Which member of the front is called the best."""
         return BestRule(**self.config["best"])
@@ -130,21 +153,56 @@ class _Run:
 
     def check(self) -> None:
         """Raise what is wrong with the settings, and with the limits, before anything is written."""
-        _ = self.rungs, self.best_rule
-        find_feasible(self.evaluator.problem, np.random.default_rng(self.config["seed"]), 1)
+        problem = self.evaluator.problem
+        _ = self.rungs, self.budget, self.warm, self.best_rule.choose([problem.baseline], problem.baseline, problem.goals)
+        find_feasible(problem, np.random.default_rng(self.config["seed"]), 1)
 
-    def session(self, searcher: Callable[..., Searcher]) -> Session:
+    def profiled(self, searcher: Callable[..., Searcher], workers: int) -> _Run:
+        """The same with a profile, if one is wanted and the searcher makes use of it."""
+        plan = ProfilePlan(**self.config["profile"]) if "profile" in self.config else ProfilePlan(enabled=False)
+        if not (plan.enabled and getattr(searcher, "uses_profile", False)):
+            return self
+        found = measure_profile(self.evaluator, plan, cluster=self.cluster, workers=workers, progress=self.progress, folder=self.out)
+        return self if found is None else replace(self, evaluator=self.evaluator.knowing(found.sensitivity), profile=found)
+
+    @cached_property
+    def origin(self) -> dict[str, str]:
+        """What this run's accuracies depend on."""
+        return origin(self.evaluator, self.config)
+
+    @cached_property
+    def warm(self) -> WarmStart:
+        """What is taken over from earlier runs; of a run that is under way what it wrote down."""
+        if (self.out / CONFIG).is_file():
+            return WarmStart.read(self.out)
+        named = self.config.get("warm_start") or []
+        folders = [Path(folder) for folder in ([named] if isinstance(named, str) else named)]
+        most = max((self.config["trials"] or TRIALS_PLANNED) // 2, 1)
+        return take_over(folders, self.evaluator, self.origin, most) if folders else WarmStart()
+
+    def ledger(self, workers: int, start: float) -> Ledger | None:
+        """How the budget is spent; None where there is none."""
+        if self.budget is None:
+            return None
+        return Ledger(self.budget, self.effort, workers, start, self.profile.spent if self.profile else 0.0)
+
+    def session(self, searcher: Callable[..., Searcher], ledger: Ledger | None) -> Session:
         """The trials of this run."""
-        problem, seed, total = self.evaluator.problem, self.config["seed"], self.config["trials"]
+        problem, seed = self.evaluator.problem, self.config["seed"]
+        total = self.config["trials"] or (sys.maxsize if ledger else TRIALS_PLANNED)
+        planned = min(total, ledger.planned or TRIALS_PLANNED) if ledger else total
         return Session(
             problem,
-            searcher(problem=problem, seed=seed, trials=total),
-            fallback=RandomSearcher(problem, seed=seed, trials=total),
+            searcher(problem=problem, seed=seed, trials=planned),
+            fallback=RandomSearcher(problem, seed=seed, trials=planned),
             folder=self.out,
             total=total,
             seed=seed,
             progress=self.progress,
             on_end=self.tracker.log_trial,
+            ledger=ledger,
+            known=self.warm.told,
+            proposals=self.warm.proposals,
         )
 
     def carry_out(self, session: Session, workers: int, start: float) -> dict[str, Any]:
@@ -169,14 +227,27 @@ class _Run:
 
     def _search(self, session: Session, workers: int) -> dict[int, Polished]:
         """Run the trials and polish the best; what became of each of these, by trial."""
-        self.progress.begin(session.total, len(session.ended))
+        self.progress.begin(session.total if session.total < sys.maxsize else 0, len(session.ended))
         run_trials(session, self.evaluator, cluster=self.cluster, workers=workers, rungs=self.rungs)
         self.progress.end()
-        finalists = session.finalists(self.evaluator.finetune.polish_members)
+        adopted = session.adopt()
+        if adopted:
+            self.progress.stage(f"{len(adopted)} trials of earlier runs are on the front, too, and are taken over")
+        finalists = self._finalists(session)
         if not finalists:
             raise UnreachableLimitError(_closest(session))
         self.progress.stage(f"polishing {len(finalists)} of the best trials and measuring them on test data")
         return self._polish(finalists)
+
+    def _finalists(self, session: Session) -> list[Trial]:
+        """What is polished; of a budget only as many as it has room for."""
+        wanted, ledger = self.evaluator.finetune.polish_members, session.ledger
+        if ledger is None:
+            return session.finalists(wanted)
+        if len(session.ended) == 1 < session.total:
+            self.progress.note(f"the budget {ledger.budget.text} has room for one trial only; give it more")
+        room = ledger.members
+        return session.finalists(min(wanted, room), room)
 
     def _polish(self, finalists: Sequence[Trial]) -> dict[int, Polished]:
         polisher = Polisher(self.evaluator, self.task.test(), self._record())
@@ -221,9 +292,12 @@ class _Run:
             config=self.config,
             hardware=self.hardware.name,
             uncertainty=self.hardware.estimate(problem.workload).uncertainty,
+            sensitivity=problem.sensitivity,
         )
         passes = sum(t.image_passes for t in session.ended) + sum(p.image_passes for p in polished.values())
+        passes += self.profile.spent if self.profile else 0.0
         summary = summarise(outcome, image_passes=passes, wall_s=time.perf_counter() - start)
+        summary["budget"] = session.ledger.in_the_end(passes) if session.ledger else None
         files = write_results(outcome, summary, problem.space, self.out)
         self.tracker.log_front(front, front[choice].trial.id, files)
         return summary

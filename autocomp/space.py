@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from numbers import Real
@@ -24,11 +24,18 @@ class Knob:
 
     A parameter of the device has ``hw`` in place of the layer. Its options go up where they are numbers; none is milder
     than another, because accuracy does not depend on it.
+
+    Attributes:
+        layer: whose decision it is; of layers that decide together the first.
+        name: one of `KNOBS`, or a parameter of the device.
+        options: what can be chosen.
+        others: further layers that take the same choice.
     """
 
     layer: str
     name: str
     options: tuple[Any, ...]
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name not in KNOBS and not self.is_of_device:
@@ -49,8 +56,13 @@ class Knob:
         """Whether a parameter of the device is decided."""
         return is_of_device(self.layer, self.name)
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that takes the choice."""
+        return (self.layer, *self.others)
+
     def value(self, configuration: Configuration) -> Any:
-        """What a configuration decides; None where it leaves a parameter of the device as it is."""
+        """What a configuration decides, in the first of its layers; None where it leaves a parameter of the device as it is."""
         if self.is_of_device:
             return configuration.device.get(self.name)
         return getattr(configuration.choice(self.layer), self.name)
@@ -66,21 +78,23 @@ class SearchSpace:
     Attributes:
         layers: every layer that can be decided on, in execution order.
         knobs: the decisions, in the order of the layers; those about the device are the last.
+        frozen: layers without decisions that keep their shapes and, in training, their weights.
 
     Raises:
-        ConfigError: if a knob names an unknown layer, stands twice, or an option is out of range.
+        ConfigError: if a knob names an unknown or frozen layer, stands twice, an option is out of range, or only one of two knobs that
+            belong together is shared.
     """
 
     layers: tuple[str, ...]
     knobs: tuple[Knob, ...]
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [(knob.layer, knob.name) for knob in self.knobs]
+        names = [(layer, knob.name) for knob in self.knobs for layer in knob.layers]
         if len(set(names)) != len(names):
             raise ConfigError("Each knob stands once in a search space; two rules gave the same layer the same knob.")
         for knob in self.knobs:
-            if knob.layer not in self.layers and not knob.is_of_device:
-                raise ConfigError(f"A knob belongs to a layer of the network, but '{knob.layer}' is none.")
+            self._check_layers(knob)
         for layer in self.layers:
             strongest = dict.fromkeys(self._options[layer], -1)
             for name, options in self._options[layer].items():
@@ -88,6 +102,17 @@ class SearchSpace:
                 for i in range(len(options)):
                     for others in self._others(layer, name):
                         self._layer_choice(layer, strongest | others | {name: i})
+
+    def _check_layers(self, knob: Knob) -> None:
+        for layer in knob.layers if not knob.is_of_device else ():
+            if layer not in self.layers:
+                raise ConfigError(f"A knob belongs to a layer of the network, but '{layer}' is none.")
+            if layer in self.frozen:
+                raise ConfigError(f"A frozen layer has nothing to decide, but {layer} has `{knob.name}`.")
+        switch = SWITCHES.get(knob.name)
+        for other in self.knobs:
+            if other.name == switch and {*other.layers} & {*knob.layers} and other.layers != knob.layers:
+                raise ConfigError(f"`{knob.name}` and `{switch}` are shared by the same layers, but {knob.layer} shares only one of them.")
 
     def _others(self, layer: str, name: str) -> Iterator[dict[str, int]]:
         """What one knob of a layer is checked against: every option of the knobs that it can be at odds with."""
@@ -97,8 +122,13 @@ class SearchSpace:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The knobs as ``layer/knob``, the keys of `Configuration.flatten`."""
+        """The knobs as ``layer/knob``, keys of `Configuration.flatten`; one that several layers share has the name of the first."""
         return tuple(f"{knob.layer}/{knob.name}" for knob in self.knobs)
+
+    @cached_property
+    def decisions(self) -> tuple[Knob, ...]:
+        """The knobs with those that several layers share once for each layer."""
+        return tuple(replace(knob, layer=layer, others=()) for knob in self.knobs for layer in knob.layers)
 
     @cached_property
     def cardinalities(self) -> Vectors:
@@ -109,8 +139,8 @@ class SearchSpace:
     def _options(self) -> Mapping[str, dict[str, tuple[Any, ...]]]:
         table: dict[str, dict[str, tuple[Any, ...]]] = {layer: {} for layer in self.layers}
         for knob in self.knobs:
-            if not knob.is_of_device:
-                table[knob.layer][knob.name] = knob.options
+            for layer in knob.layers if not knob.is_of_device else ():
+                table[layer][knob.name] = knob.options
         return table
 
     @cached_property
@@ -126,7 +156,7 @@ class SearchSpace:
     @cached_property
     def _columns(self) -> Mapping[str, tuple[int, ...]]:
         """Which vector entries belong to a layer."""
-        return {layer: tuple(i for i in self.of_layers if self.knobs[i].layer == layer) for layer in self.layers}
+        return {layer: tuple(i for i in self.of_layers if layer in self.knobs[i].layers) for layer in self.layers}
 
     def _layer_choice(self, layer: str, indices: Mapping[str, int]) -> Choice:
         picked = {name: self._options[layer][name][i] for name, i in indices.items()}
@@ -164,8 +194,12 @@ class SearchSpace:
             for i, knob in enumerate(self.knobs):
                 row[i] = self._index(knob, configuration)
             if self.decode(row) != configuration:
-                raise ConfigError("The configuration changes a knob that the space does not have; see `SearchSpace.names`.")
+                raise ConfigError(f"The configuration changes a knob that the space does not have; see `SearchSpace.names`{self._unlike}.")
         return vectors
+
+    @property
+    def _unlike(self) -> str:
+        return ", or treats layers unlike that decide together" if any(knob.others for knob in self.knobs) else ""
 
     @staticmethod
     def _index(knob: Knob, configuration: Configuration) -> int:
@@ -212,7 +246,8 @@ class SearchSpace:
             knob = self.knobs[i]
             known = CATEGORIES.get(knob.name)
             values = np.array([known.index(o) if known else o for o in knob.options], np.float64)
-            codes[:, place[knob.layer], KNOBS.index(knob.name)] = values[vectors[:, i]]
+            for layer in knob.layers:
+                codes[:, place[layer], KNOBS.index(knob.name)] = values[vectors[:, i]]
         return Choices.from_codes(codes, self.layers)
 
     def designs(self, vectors: Vectors) -> Designs:

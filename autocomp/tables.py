@@ -48,7 +48,7 @@ def trial_table(
     columns["image_passes"] = pa.array([t.image_passes for t in trials], pa.float64())
     for name in sorted({n for values in extra.values() for n in values}):
         columns[name] = pa.array([extra.get(t.id, {}).get(name) for t in trials], pa.float64())
-    for knob in space.knobs:
+    for knob in space.decisions:
         columns[f"choice/{knob.layer}/{knob.name}"] = pa.array([knob.value(t.configuration) for t in trials], _kind(knob))
     return pa.table(columns)
 

@@ -34,6 +34,7 @@ class Trial:
         reason: why the trial was infeasible or failed; empty otherwise.
         duration_s: seconds on the worker.
         image_passes: compute spent, one per image forward and three per image trained.
+        rungs: what was measured on the way and at the end: fidelity, loss and accuracy of each.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Trial:
     reason: str = ""
     duration_s: float = 0.0
     image_passes: float = 0.0
+    rungs: tuple[tuple[float, float, float], ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -58,10 +60,11 @@ class Trial:
             "reason": self.reason,
             "duration_s": self.duration_s,
             "image_passes": self.image_passes,
+            "rungs": [list(rung) for rung in self.rungs],
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Trial:
         """The inverse of `to_record`."""
         changed = {"configuration": Configuration.unflatten(record["configuration"]), "status": Status(record["status"])}
-        return cls(**{**record, **changed})
+        return cls(**{**record, **changed, "rungs": tuple(map(tuple, record.get("rungs", ())))})

@@ -116,7 +116,10 @@ def run_trials(session: Session, evaluator: Evaluator, *, cluster: Cluster, work
     """
     if not session.remaining:
         return
-    trainable = tune.with_resources(tune.with_parameters(_Worker, evaluator=evaluator, threads=cluster.threads), cluster.resources)
+    shared = {"evaluator": evaluator, "threads": cluster.threads, "levels": rungs.levels if rungs else ()}
+    trainable = tune.with_resources(tune.with_parameters(_Worker, **shared), cluster.resources)
+    if rungs:
+        rungs.restore(session.ended)
     scheduler = _Scheduler(rungs)
     adapter = _Adapter(session, scheduler.errors)
     with tempfile.TemporaryDirectory(prefix="autocomp-") as scratch, _quiet():
@@ -178,9 +181,11 @@ def _quiet() -> Iterator[None]:
 class _Worker(tune.Trainable):  # type: ignore[misc]
     """One actor; carries out one trial after the other. A step is one measurement."""
 
-    def setup(self, config: Mapping[str, Any], evaluator: Evaluator | None = None, threads: int = 1) -> None:
+    def setup(
+        self, config: Mapping[str, Any], evaluator: Evaluator | None = None, threads: int = 1, levels: tuple[float, ...] = ()
+    ) -> None:
         torch.set_num_threads(threads)
-        self.evaluator = evaluator
+        self.evaluator, self.levels = evaluator, levels
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -190,15 +195,18 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: Mapping[str, Any]) -> None:
         trial = Trial.from_record(config["trial"])
         assert self.evaluator is not None
-        self.steps = self.evaluator.run(trial.configuration, seed=trial.seed)
+        self.steps = self.evaluator.run(trial.configuration, seed=trial.seed, levels=self.levels)
+        self.rungs: list[tuple[float, float, float]] = []
 
     def step(self) -> dict[str, Any]:
         try:
             _, measured = next(self.steps)
         except Exception as error:  # a failing trial must not take its actor along
             return {"failure": f"{type(error).__name__}: {error}".splitlines()[0], tune.result.DONE: True}
+        self.rungs.append((measured.fidelity, measured.metrics["loss"], measured.metrics["accuracy"]))
         return {
             "metrics": dict(measured.metrics),
+            "rungs": list(self.rungs),
             "fidelity": measured.fidelity,
             "image_passes": measured.image_passes,
             "duration_s": measured.duration_s,
@@ -267,6 +275,7 @@ def _ended(trial: Trial, result: Mapping[str, Any], died: str) -> Trial:
         fidelity=result["fidelity"],
         duration_s=result["duration_s"],
         image_passes=result["image_passes"],
+        rungs=tuple(result["rungs"]),
     )
 
 

@@ -15,16 +15,20 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def record(name: str, figures: Mapping[str, Any]) -> None:
-    """Write figures and machine to ``results/<name>.json`` and to the terminal."""
-    machine = {
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
     }
-    text = json.dumps({"figures": figures, "machine": machine}, indent=2)
+
+
+def record(name: str, figures: Mapping[str, Any]) -> None:
+    """Write figures and machine to ``results/<name>.json`` and to the terminal."""
+    text = json.dumps({"figures": figures, "machine": machine()}, indent=2)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(f"{name}: {json.dumps(figures, indent=2)}")  # noqa: T201 the one place that a benchmark prints

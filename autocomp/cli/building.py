@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ def build(config: Mapping[str, Any], part: str) -> Any:
         raise ConfigError(f"`{part}` cannot be built from its settings: {cause or error}") from error
 
 
-def build_searcher(config: Mapping[str, Any]) -> Callable[..., Any]:
+def build_searcher(config: Mapping[str, Any]) -> SearcherRecipe:
     """What makes the searcher from its problem; where the run and the searcher's own settings differ, the latter count.
 
     Raises:
@@ -43,4 +44,22 @@ def build_searcher(config: Mapping[str, Any]) -> Callable[..., Any]:
         inspect.signature(searcher.func).bind(**{"problem": None, "seed": 0, "trials": 1, **searcher.keywords})
     except TypeError as error:
         raise ConfigError(f"`searcher` cannot be built from its settings: {error}.") from error
-    return lambda **given: searcher(**{**given, **searcher.keywords})
+    return SearcherRecipe(searcher)
+
+
+@dataclass(frozen=True)
+class SearcherRecipe:
+    """Makes a searcher; what the configuration says counts more than what the run says."""
+
+    configured: partial[Any]
+
+    @property
+    def uses_profile(self) -> bool:
+        """Whether it makes use of a sensitivity profile; its class says so, unless ``surrogate: false`` or a preset leaves it no use."""
+        settings = self.configured.keywords
+        has_use = settings.get("surrogate", True) is not False and not settings.get("preset")
+        return has_use and bool(getattr(self.configured.func, "uses_profile", False))
+
+    def __call__(self, **given: Any) -> Any:
+        """The searcher of a problem."""
+        return self.configured(**{**given, **self.configured.keywords})

@@ -33,7 +33,8 @@ KINDS = {
 }
 PLUGINS = "autocomp.configs"
 ANY_DEVICE = "device"  # hw/device.yaml, which stands for every device that has no file of its own
-OPEN = ("hw.parameters", "hw.axes", "task.model_options")  # what fits in here differs from device to device and from network to network
+# what fits in here differs from device to device, from network to network, and from run to run
+OPEN = ("hw.parameters", "hw.axes", "task.model_options", "student.options", "best.weights", "best.limits")
 
 
 def warn(text: str) -> None:
@@ -193,6 +194,21 @@ def checked(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         OmegaConf.to_object(typed)  # builds the classes of the schema, which check ranges
         plain: dict[str, Any] = OmegaConf.to_container(typed, resolve=True)  # type: ignore[assignment]
     return plain
+
+
+def with_settings(config: Mapping[str, Any], settings: Sequence[str], part: str) -> dict[str, Any]:
+    """A configuration with some settings below one of its parts changed, checked again.
+
+    Raises:
+        ConfigError: on a setting of another part, or a value out of range.
+    """
+    changed = OmegaConf.create(dict(config))
+    for override in parsed(settings):
+        key = override.key_or_group
+        if not key.startswith(f"{part}."):
+            raise ConfigError(f"Here only settings below `{part}` can be changed, but '{key}' is none of them.")
+        OmegaConf.update(changed, key, override.value(), force_add=True)
+    return checked(changed)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -40,21 +40,35 @@ class Lines(Quiet):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._total = self._done = 0
+        self._total = self._done = self._quarter = 0
+        self._budget = ""
 
     def stage(self, text: str) -> None:
         """Print the stage."""
         self._line(text)
 
+    def profiling(self, total: int, done: int) -> None:
+        """Print a line for each quarter of the probes."""
+        quarter = 4 * done // max(total, 1)
+        if quarter != self._quarter:
+            self._line(f"{done} of {total} probes")
+        self._quarter = quarter
+
     def begin(self, total: int, done: int) -> None:
         """Print how many trials there will be."""
         self._total, self._done = total, done
-        self._line(f"{total} trials" + (f", {done} of them finished before" if done else ""))
+        planned = f"{total} trials" if total else "as many trials as the budget has room for"
+        self._line(planned + (f", {done} of them finished before" if done else ""))
+
+    def spent(self, share: float, budget: str) -> None:
+        """Keep it for the line that follows."""
+        self._budget = f"; {share:.0%} of the trials' part of {budget}"
 
     def finished(self, trial: Trial, front: ParetoFront) -> None:
         """Print how the trial ended."""
         self._done += 1
-        self._line(f"[{self._done}/{self._total}] {in_words(trial)}; front {len(front.trials)}")
+        of_all = f"/{self._total}" if self._total else ""
+        self._line(f"[{self._done}{of_all}] {in_words(trial)}; front {len(front.trials)}{self._budget}")
 
     def _line(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -80,16 +94,28 @@ class Drawing(Quiet):
             speed_estimate_period=SPEED_PERIOD_S,
         )
         self._trials = self._bar.add_task("starting", total=None)
-        self._running = 0
+        self._running = self._done = 0
+        self._budget = ""
         self.live = Live(self._bar, console=console, refresh_per_second=4, transient=True)
 
     def stage(self, text: str) -> None:
         """Put the stage before the bar."""
         self._bar.update(self._trials, description=text)
 
+    def profiling(self, total: int, done: int) -> None:
+        """Show the probes in the bar."""
+        self._bar.update(self._trials, total=total, completed=done, description="probes of the profile")
+
     def begin(self, total: int, done: int) -> None:
         """Set the length of the bar."""
-        self._bar.reset(self._trials, total=total, completed=done, description="trials")
+        self._done = done
+        self._bar.reset(self._trials, total=total or None, completed=done, description="trials")
+
+    def spent(self, share: float, budget: str) -> None:
+        """Show it, and how many trials that makes in all."""
+        self._budget = f", {share:.0%} of {budget}"
+        if share > 0:
+            self._bar.update(self._trials, total=max(round((self._done + 1) / share), self._done + 1))
 
     def started(self, trial: Trial) -> None:
         """Count a running trial."""
@@ -99,6 +125,7 @@ class Drawing(Quiet):
     def finished(self, trial: Trial, front: ParetoFront) -> None:
         """Move the bar and redraw the front."""
         self._running = max(self._running - 1, 0)
+        self._done += 1
         self._bar.advance(self._trials)
         self._show_running()
         members = sorted(front.trials, key=lambda t: -t.metrics["accuracy"])
@@ -108,7 +135,7 @@ class Drawing(Quiet):
             self.live.update(Group(self._bar, front_table(rows, caption=caption)))
 
     def _show_running(self) -> None:
-        self._bar.update(self._trials, description=f"trials, {self._running} running")
+        self._bar.update(self._trials, description=f"trials, {self._running} running{self._budget}")
 
 
 def in_words(trial: Trial) -> str:

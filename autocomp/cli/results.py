@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import typer
 import yaml
 from rich.console import Console
 
+from autocomp.best import BestRule
 from autocomp.card import show
+from autocomp.cli.composing import read, with_settings
 from autocomp.cli.tables import SHOWN, console, front_table, table
 from autocomp.errors import UsageError
+from autocomp.objective import Objective
 from autocomp.results import CONFIG, FRONT, SUMMARY
 from autocomp.tracking import Tracking
 
 
-def show_run(folder: Path, *, as_json: bool) -> None:
+def show_run(folder: Path, settings: Sequence[str] = (), *, as_json: bool) -> None:
     """Print the result of a finished run.
+
+    Args:
+        folder: of the run.
+        settings: ``best.KEY=VALUE``; the best is chosen anew by the rule of the run with these changes.
+        as_json: JSON instead of a table.
 
     Raises:
         UsageError: if the folder holds no finished run.
+        ConfigError: if a setting is not about the best, or is out of range.
     """
     if not (folder / SUMMARY).is_file():
         hint = f"continue it with `autocomp resume {folder}`" if (folder / CONFIG).is_file() else "it is no run folder"
         raise UsageError(f"A finished run has a {SUMMARY}, but '{folder}' has none; {hint}.")
     if as_json:
-        print_json(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
+        print_json(_read(folder, settings)[0])
     else:
-        show_result(folder, console())
+        show_result(folder, console(), settings)
 
 
-def show_result(folder: Path, screen: Console) -> None:
-    """Print a finished run's front, its best member, and where everything is."""
+def _read(folder: Path, settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and configuration of a finished run; with settings, with the best that they would have made."""
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    if not settings:
+        return summary, yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    config = with_settings(read(folder / CONFIG), settings, "best")
+    goals = [Objective.stated(metric, **told) for metric, told in config["objectives"].items() if told["optimised"]]
+    choice = BestRule(**config["best"]).choose(summary["front"], summary["teacher"], goals)
+    return {**summary, "best": summary["front"][choice]}, config
+
+
+def show_result(folder: Path, screen: Console, settings: Sequence[str] = ()) -> None:
+    """Print a finished run's front, its best member, and where everything is."""
+    summary, config = _read(folder, settings)
     members = pq.read_table(folder / FRONT).to_pylist()
     teacher, best = summary["teacher"], summary["best"]
     screen.print(front_table(members, teacher, best=best and best["trial_id"], caption=f"Front of {summary['name']}"))
@@ -46,18 +67,15 @@ def show_result(folder: Path, screen: Console) -> None:
     if any(member.get("accuracy_std") is not None for member in members):
         typer.echo("Noise:   accuracy is the mean over disturbed devices, the teacher's and test accuracy are those of exact arithmetic")
     if best:
-        typer.echo(f"Best *:  trial {best['trial_id']}, {_reason(teacher['accuracy'] - best['accuracy'], config['best']['max_drop'])}")
+        typer.echo(f"Best *:  trial {best['trial_id']}, {BestRule(**config['best']).reason(best, teacher)}")
     typer.echo(f"Files:   {folder}")
-    if best and config["tracking"]["enabled"]:
+    if settings and best:  # what is registered as the best may be another
+        from autocomp.exporting import member_folder
+
+        typer.echo(f"Model:   {member_folder(folder, best['trial_id'])}")
+    elif best and config["tracking"]["enabled"]:
         uri = config["tracking"]["uri"]
         typer.echo(f"Pull:    autocomp pull {summary['name']} --out DIR{'' if uri == Tracking().uri else f' --uri {uri}'}")
-
-
-def _reason(drop: float, most: float) -> str:
-    """Why a member is the best, see `autocomp.best.BestRule`."""
-    if drop <= most + 1e-9:
-        return f"the cheapest with an accuracy drop of at most {most:g}"
-    return f"the most accurate; none has an accuracy drop of at most {most:g}"
 
 
 def list_registered(uri: str, *, as_json: bool) -> None:

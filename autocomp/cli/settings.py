@@ -8,10 +8,13 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from autocomp.best import BestRule
-from autocomp.compression import PruningSettings
+from autocomp.budget import Budget
+from autocomp.compression import FactorizationSettings, PruningSettings
 from autocomp.distill import FineTuning
 from autocomp.errors import ConfigError
 from autocomp.objective import Objective
+from autocomp.profile_plan import ProfilePlan
+from autocomp.student import StudentSettings
 from autocomp.tracking import Tracking
 
 
@@ -26,7 +29,7 @@ class ObjectiveSettings:
     """One objective without its name; see `autocomp.objective.Objective`."""
 
     direction: str = "min"
-    limit: float | None = None
+    limit: Any = None
     optimised: bool = True
 
 
@@ -71,32 +74,42 @@ class Settings:
     space: Space = MISSING
     finetune: FineTuning = field(default_factory=FineTuning)
     pruning: PruningSettings = field(default_factory=PruningSettings)
+    factorization: FactorizationSettings = field(default_factory=FactorizationSettings)
+    student: StudentSettings = field(default_factory=StudentSettings)
     block: int | None = None
     tracking: Tracking = field(default_factory=Tracking)
     cluster: Cluster = MISSING
     early_stopping: EarlyStopping = MISSING
     objectives: dict[str, ObjectiveSettings] = MISSING
     best: BestRule = field(default_factory=BestRule)
+    profile: ProfilePlan = field(default_factory=ProfilePlan)
     seed: int = MISSING
-    trials: int = MISSING
+    trials: int | None = MISSING
+    budget: str | None = None
+    warm_start: Any = None
     name: str | None = None
     workers: int | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", "at least 0", self.seed)
-        require(self.trials >= 1, "trials", "at least 1", self.trials)
+        require(self.trials is None or self.trials >= 1, "trials", "at least 1", self.trials)
+        if self.budget is not None:
+            Budget.parse(self.budget)
+        folders = [self.warm_start] if isinstance(self.warm_start, str) else self.warm_start or []
+        is_list = isinstance(folders, list) and all(isinstance(folder, str) for folder in folders)
+        require(is_list, "warm_start", "the folder of an earlier run, or a list of them", self.warm_start)
         require(self.workers is None or self.workers >= 1, "workers", "at least 1, or null for all", self.workers)
         require(self.block is None or self.block >= 2, "block", "at least 2, or null for ordinary convolutions", self.block)
         for part in ("task", "hw", "searcher"):
             require("_target_" in getattr(self, part), part, "a mapping with a `_target_`", dict(getattr(self, part)))
-        goals = [Objective(name, **asdict(goal)) for name, goal in self.objectives.items()]
+        goals = [Objective.stated(name, **asdict(goal)) for name, goal in self.objectives.items()]
         require(any(goal.optimised for goal in goals), "objectives", "optimised in at least one metric", [goal.metric for goal in goals])
 
 
 def schema() -> DictConfig:
     """`Settings` as a typed, empty configuration that others can be merged into."""
     typed: DictConfig = OmegaConf.structured(Settings)
-    for part in ("finetune", "pruning", "tracking", "best"):
+    for part in ("finetune", "pruning", "factorization", "student", "tracking", "best", "profile"):
         OmegaConf.set_readonly(typed[part], False)  # because their classes are frozen
     return typed

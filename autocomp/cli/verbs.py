@@ -23,6 +23,9 @@ app.add_typer(models, name="models")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ConfigDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with configuration files of your own.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+Prefer = Annotated[
+    str | None, typer.Option(metavar="RULE", help="Which member of the front is the best: knee, cheapest, accurate, weighted.")
+]
 Uri = Annotated[str, typer.Option(help="MLflow tracking address.")]
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -46,11 +49,16 @@ def search(
     settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting of the configuration.")] = None,
     hw: Annotated[str | None, typer.Option(help="Hardware or device to design for; see `autocomp hw list`.")] = None,
     task: Annotated[str | None, typer.Option(help="Data and teacher network: digits, mnist, cifar10, classification, ...")] = None,
-    searcher: Annotated[str | None, typer.Option(help="Who proposes: annealing, rl, nsga2, random, ...")] = None,
+    searcher: Annotated[str | None, typer.Option(help="Who proposes: annealing, rl, portfolio, knapsack, tpe, nsga2, random, ...")] = None,
     space: Annotated[str | None, typer.Option(help="What may be done to the layers: default, bits, prune, ...")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time or image passes of the whole run: 90s, 20m, 1.5h, 2e6img.")] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    prefer: Prefer = None,
+    warm_start: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Folder of an earlier run to learn from; again for more.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder.")] = None,
     config_dir: ConfigDir = None,
     quiet: Quiet = False,
@@ -58,8 +66,32 @@ def search(
     """Search the compression of a network that suits a piece of hardware."""
     from autocomp.cli.running import start
 
+    earlier = [str(folder) for folder in warm_start or []] or None
     named = {"hw": hw, "task": task, "searcher": searcher, "space": space, "trials": trials, "workers": workers, "seed": seed, "out": out}
-    start({key: value for key, value in named.items() if value is not None}, settings or [], config_dir=config_dir, quiet=quiet)
+    named |= {"budget": budget, "best.rule": prefer}
+    given: dict[str, object] = {**named, "warm_start": earlier}
+    start({key: value for key, value in given.items() if value is not None}, settings or [], config_dir=config_dir, quiet=quiet)
+
+
+@app.command()
+def profile(
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting of the configuration.")] = None,
+    hw: Annotated[str | None, typer.Option(help="Hardware or device; only the space of some depends on it.")] = None,
+    task: Annotated[str | None, typer.Option(help="Data and teacher network: digits, mnist, cifar10, classification, ...")] = None,
+    space: Annotated[str | None, typer.Option(help="What may be done to the layers: default, bits, prune, ...")] = None,
+    workers: Annotated[int | None, typer.Option(help="Measurements at a time.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the images, and of what is tried together; a search uses 0.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")] = None,
+    config_dir: ConfigDir = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure what each single choice costs, layer by layer; a search does so by itself."""
+    from autocomp.cli.profiling import profile_network
+
+    named = {"hw": hw, "task": task, "space": space, "workers": workers, "profile.seed": seed, "out": out}
+    given = {key: value for key, value in named.items() if value is not None}
+    profile_network(given, settings or [], config_dir=config_dir, quiet=quiet, as_json=json)
 
 
 @app.command()
@@ -71,11 +103,18 @@ def resume(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of
 
 
 @app.command()
-def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")], json: Json = False) -> None:
-    """Print the result of a finished run."""
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[best.KEY=VALUE]...", help="Choose the best anew, by other settings.")
+    ] = None,
+    prefer: Prefer = None,
+    json: Json = False,
+) -> None:
+    """Print the result of a finished run, or what would be its best by another rule."""
     from autocomp.cli.results import show_run
 
-    show_run(folder, as_json=json)
+    show_run(folder, [*(settings or []), *([f"best.rule={prefer}"] if prefer else [])], as_json=json)
 
 
 @app.command()

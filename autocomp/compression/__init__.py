@@ -17,7 +17,7 @@ from autocomp.compression.base import Calibration, DataDriven, Method
 from autocomp.compression.block_convolution import BlockConvolution
 from autocomp.compression.calibration import calibrate, reestimate_batch_norm
 from autocomp.compression.codebook import Codebooks
-from autocomp.compression.factorization import Factorization
+from autocomp.compression.factorization import Factorization, FactorizationSettings
 from autocomp.compression.pruning import PruningSettings, WeightPruning, check_patterns
 from autocomp.compression.quantization import Quantization
 from autocomp.compression.structure import FilterPruning
@@ -27,6 +27,7 @@ __all__ = [
     "Calibration",
     "Codebooks",
     "Factorization",
+    "FactorizationSettings",
     "FilterPruning",
     "Method",
     "PruningSettings",
@@ -40,13 +41,17 @@ __all__ = [
 
 
 def default_methods(
-    channels: ChannelMap | None, pruning: PruningSettings | None = None, blocks: BlockConvolution | None = None
+    channels: ChannelMap | None,
+    pruning: PruningSettings | None = None,
+    blocks: BlockConvolution | None = None,
+    factorization: FactorizationSettings | None = None,
 ) -> tuple[Method, ...]:
     """Every method that can be used, in order; without a channel map the network keeps its channels, without blocks its maps whole."""
     pruning = pruning or PruningSettings()
     structure: tuple[Method, ...] = (FilterPruning(channels, pruning.filters),) if channels else ()
     cut: tuple[Method, ...] = (blocks,) if blocks else ()
-    return (*structure, Factorization(), *cut, WeightPruning(pruning.weights, pruning.dynamics), Quantization(), Codebooks())
+    factorize = Factorization((factorization or FactorizationSettings()).responses)
+    return (*structure, factorize, *cut, WeightPruning(pruning.weights, pruning.dynamics), Quantization(), Codebooks())
 
 
 def compress(

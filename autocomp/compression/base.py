@@ -52,6 +52,14 @@ class DataDriven(Protocol):
         """The same method with images at hand."""
 
 
+@runtime_checkable
+class Bounded(Protocol):
+    """A method whose options make sense up to a number of bits that depends on the layer."""
+
+    def widest(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.int64]]:
+        """The most bits of each layer (``l``), by (knob that says how, category)."""
+
+
 def removed_count(sparsity: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many of ``total`` go, rounded down."""
     # the small term keeps 0.3 * 10, which is below 3 in floating point, from being rounded down to 2

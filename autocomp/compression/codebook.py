@@ -148,6 +148,13 @@ class Codebooks:
         deep = workload.in_channels // workload.groups > 1
         return {("weight_quantizer", "kmeans"): np.ones(len(workload.names), bool), ("weight_quantizer", "product"): deep}
 
+    def widest(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.int64]]:
+        """The most bits at which a codebook is no larger than what it stands for: the weights of a layer, or its sub-vectors."""
+        width = np.minimum(self.width, workload.in_channels // workload.groups)
+        vectors = workload.out_channels * workload.kernel_h * workload.kernel_w
+        shared, product = (np.floor(np.log2(np.maximum(n, 1))).astype(np.int64) for n in (workload.weights, vectors))
+        return {("weight_quantizer", "kmeans"): shared, ("weight_quantizer", "product"): product // np.maximum(width, 1)}
+
     def lower(self, workload: Workload, choices: Choices) -> Workload:
         """Bits of an index for each weight, and the numbers of the codebooks, which are stored beside."""
         layer = owners(workload, choices.layers)

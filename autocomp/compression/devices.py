@@ -47,7 +47,7 @@ def on_device(
         planes = code.planes(own, draw_of(name, draw=draw, seed=seed), remap=remap)
         layer.weight.copy_(code.weights(planes, own).reshape(layer.weight.shape))
         if device.disturbs_sums:
-            layer.register_forward_hook(_converting(code, planes, own, fit_adc))
+            layer.register_forward_hook(_converting(code, planes, own, fit_adc), prepend=True)  # other hooks work on what was read
     return copied
 
 

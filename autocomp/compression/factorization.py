@@ -21,6 +21,17 @@ from autocomp.errors import ConfigError
 from hwmodels import Workload
 
 
+@dataclass(frozen=True)
+class FactorizationSettings:
+    """How factors are computed; into which, and of which rank, is decided layer by layer.
+
+    Attributes:
+        responses: fit them to what layers answer on calibration images (Zhang 2015) instead of to the weights alone.
+    """
+
+    responses: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Factorization:
     """Splits kernels in the ways of `KINDS`; ranks are a fraction of the full ones, of the layer as pruned.

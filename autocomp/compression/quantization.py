@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autocomp.choice import FIXED_POINT, FLOAT_BITS, Choice, Choices, Configuration
+from autocomp.choice import FIXED_POINT, FLOAT_BITS, HASHED, Choice, Choices, Configuration
+from autocomp.compression.base import Calibration, Method
 from autocomp.compression.layers import Layer, owners, weight_layers
 from autocomp.compression.quantizers import INPUT_MODULES, WEIGHT_MODULES
-from autocomp.compression.quantizers.fixed_point import fixed_point_modules, original, ternary_pair
+from autocomp.compression.quantizers.fixed_point import fixed_point_modules, full_precision, original, ternary_pair
+from autocomp.compression.quantizers.hashing import hashed
 from autocomp.compression.quantizers.inputs import InputQuantizer
+from autocomp.compression.quantizers.xnor import XnorInput, scale_outputs
 from autocomp.errors import ConfigError
 from hwmodels import Workload
 
@@ -27,9 +30,11 @@ def _quantize_weights(layers: Sequence[Layer], choice: Choice) -> None:
     quantizers: Sequence[nn.Module] = ()  # codebooks are a method of their own
     if choice.weight_quantizer == FIXED_POINT:
         first, second = layers
-        for layer, factor in zip(layers, ternary_pair(first.weight, second.weight), strict=True):
-            original(layer).data.copy_(factor)
-        quantizers = fixed_point_modules(first.weight, second.weight)
+        whole = first.weight.detach(), second.weight.detach()
+        pair = ternary_pair(*whole)
+        quantizers = fixed_point_modules(*pair)
+        for layer, recovered in zip(layers, full_precision(*whole, *pair), strict=True):
+            original(layer).data.copy_(recovered)
     elif choice.weight_quantizer in WEIGHT_MODULES:
         quantizers = [WEIGHT_MODULES[choice.weight_quantizer](layer.weight, choice.weight_bits) for layer in layers]
     for layer, quantizer in zip(layers, quantizers, strict=bool(quantizers)):
@@ -41,13 +46,22 @@ def input_quantizers(model: nn.Module) -> list[InputQuantizer]:
     return [module for module in model.modules() if isinstance(module, InputQuantizer)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantization:
     """Fewer bits for weights and for the activations that go into a layer; each factor of a factorized layer alike.
+
+    Attributes:
+        images: normalised images on which hashed weights keep a layer's answers, ``n x c x h x w``.
 
     Raises:
         ConfigError: in `apply`, if a layer without two factors is to be factorized in fixed point.
     """
+
+    images: Tensor | None = None
+
+    def given(self, calibration: Calibration) -> Method:
+        """The same with images at hand."""
+        return replace(self, images=calibration.images)
 
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
         """Every layer; ternary factors where there can be factors."""
@@ -75,10 +89,15 @@ class Quantization:
                     raise ConfigError(
                         f"`{FIXED_POINT}` weights need two factors, but layer '{name}' has {len(layers)}; see `factorization`."
                     )
+                if choice.weight_quantizer == HASHED and self.images is not None:
+                    for layer in layers:
+                        original(layer).data.copy_(hashed(layer, model, self.images))
                 _quantize_weights(layers, choice)
             if choice.activation_bits < FLOAT_BITS:
                 for layer in layers:
                     inputs = INPUT_MODULES[choice.activation_quantizer](choice.activation_bits)
                     layer.input_quantizer = inputs.to(layer.weight.device)
                     layer.register_forward_pre_hook(_quantize_input)
+                    if isinstance(inputs, XnorInput):
+                        layer.register_forward_hook(scale_outputs)
         return model

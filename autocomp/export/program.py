@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +111,21 @@ def load_program(folder: Path) -> torch.export.ExportedProgram:
     """
     path = _existing(folder, PROGRAM)
     try:
-        return torch.export.load(path)
+        with _without_warnings("torch.export"):  # which shows a damaged archive's traceback beside the error
+            return torch.export.load(path)
     except Exception as error:  # a damaged archive shows itself as any of a dozen types
         raise UsageError(f"An exported network must be a torch.export archive, but {path} cannot be read: {error}") from error
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -41,21 +41,23 @@ class LeNet5(nn.Module):
     Args:
         classes: number of outputs.
         input_shape: channels, height and width of an image.
+        filters: of both convolutions.
+        hidden: neurons of the hidden layer.
 
     Raises:
         ConfigError: the images are too small.
     """
 
-    def __init__(self, classes: int, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, classes: int, input_shape: tuple[int, int, int], *, filters: tuple[int, int] = (20, 50), hidden: int = 500) -> None:
         super().__init__()
         channels, *sides = input_shape
         height, width = (((side - 4) // 2 - 4) // 2 for side in sides)  # a 5x5 kernel takes 4 pixels, pooling halves
         if min(height, width) < 1:
             raise ConfigError(f"lenet5 needs images of at least 16x16, but these are {sides[0]}x{sides[1]}; set task.image_size.")
-        self.conv1 = nn.Conv2d(channels, 20, 5)
-        self.conv2 = nn.Conv2d(20, 50, 5)
-        self.fc1 = nn.Linear(50 * height * width, 500)
-        self.fc2 = nn.Linear(500, classes)
+        self.conv1 = nn.Conv2d(channels, filters[0], 5)
+        self.conv2 = nn.Conv2d(*filters, 5)
+        self.fc1 = nn.Linear(filters[1] * height * width, hidden)
+        self.fc2 = nn.Linear(hidden, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""

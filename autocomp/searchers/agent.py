@@ -1,4 +1,4 @@
-"""The walk over the layers as a Markov decision process, and the actor-critic that learns it."""
+"""The actor-critic that learns to walk the layers (TD3, Fujimoto 2018)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autocomp.choice import DEVICE
-from autocomp.problem import Problem
+from autocomp.searchers.walk import Walk
 from autocomp.space import Vectors
 
 SUM_SHARE = 0.1  # of the plain weighted sum in the scalarisation, so that no goal is ever ignored
 SMOOTHING, SMOOTHING_LIMIT = 0.1, 0.25  # noise on target actions, half of TD3's because actions span [0, 1] and not [-1, 1]
+LEAN = 1.0  # how far at most a decision that is taken anew goes to where the actor would go, 1 is all the way
 DELAY = 2  # critic updates for each one of the actor, as in TD3
 
 
@@ -25,67 +25,6 @@ def regret(outcomes: Tensor, preferences: Tensor) -> Tensor:
     """Augmented Chebyshev scalarisation, ``... x m`` twice to ``...``, less is better: its minima cover concave fronts too."""
     weighted = outcomes * preferences
     return weighted.max(-1).values + SUM_SHARE * weighted.sum(-1)
-
-
-class Walk:
-    """A configuration as a walk over the layers that have something to decide (``l``), one action each (``a`` values).
-
-    An action holds one value in [0, 1] for each kind of knob, the relative place among its options; kinds that the layer
-    does not have are 0. A state is AMC's: what the layer is, how much is decided, how much is left, the last action; and
-    the preference over the goals. Parameters of the device are decided in a last step, when the network is known; its state is
-    that of a layer without work.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        space, workload = problem.space, problem.workload
-        self.cardinalities = space.cardinalities
-        free = [(i, knob) for i, knob in enumerate(space.knobs) if self.cardinalities[i] > 1]
-        kinds = sorted({knob.name for _, knob in free})
-        steps = [step for step in dict.fromkeys((*space.layers, DEVICE)) if any(knob.layer == step for _, knob in free)]
-        self.columns = np.array([i for i, _ in free], np.int64)
-        self.places = (
-            np.array([steps.index(knob.layer) for _, knob in free], np.int64),
-            np.array([kinds.index(knob.name) for _, knob in free], np.int64),
-        )
-        mask = np.zeros((len(steps), max(len(kinds), 1)))  # a network of no output would warn
-        mask[self.places] = 1
-        rows = [workload.names.index(step) for step in steps if step in workload.names]
-        without_work = (0, len(steps) - len(rows))
-        macs = workload.macs[rows] / max(workload.macs.sum(), 1)
-        described = (
-            np.arange(len(rows)),
-            *(np.broadcast_to(getattr(workload, name), workload.shape)[rows] for name in ("op", "kernel_h", "stride", "groups")),
-            *(np.log2(np.broadcast_to(getattr(workload, name), workload.shape)[rows]) for name in ("in_channels", "out_channels")),
-            macs,
-            workload.weights[rows],
-            np.cumsum(macs[::-1])[::-1] - macs,  # left to decide after this layer
-        )
-        features = np.pad(np.stack(described, axis=1).astype(np.float64), (without_work, (0, 0)))
-        low, span = (features.min(0), np.ptp(features, axis=0)) if len(steps) else (0.0, 1.0)
-        self.mask = torch.tensor(mask, dtype=torch.float32)
-        self.features = torch.tensor(np.hstack([(features - low) / np.where(span == 0, 1, span), mask]), dtype=torch.float32)
-        self.share = torch.tensor(np.pad(macs, without_work), dtype=torch.float32)[:, None] * self.mask / self.mask.sum(1, keepdim=True)
-        self.length, self.kinds = mask.shape
-        self.width = self.features.shape[1] + 1 + self.kinds + len(problem.goals)
-
-    def actions(self, vectors: Vectors) -> Tensor:
-        """The walks that end in these vectors, ``b x k`` to ``b x l x a``."""
-        actions = np.zeros((len(vectors), self.length, self.kinds), np.float32)
-        actions[:, *self.places] = vectors[:, self.columns] / (self.cardinalities[self.columns] - 1)
-        return torch.from_numpy(actions)
-
-    def vectors(self, actions: Tensor) -> Vectors:
-        """Where walks end, ``b x l x a`` to ``b x k``."""
-        vectors = np.zeros((len(actions), len(self.cardinalities)), np.int64)
-        vectors[:, self.columns] = np.rint(actions.numpy()[:, *self.places] * (self.cardinalities[self.columns] - 1))
-        return vectors
-
-    def states(self, actions: Tensor, preferences: Tensor) -> Tensor:
-        """What the agent saw before each action, ``b x l x a`` and ``b x m`` to ``b x l x width``."""
-        last = F.pad(actions, (0, 0, 1, 0))[:, :-1]
-        reduced = F.pad((actions * self.share).sum(-1, keepdim=True).cumsum(1), (0, 0, 1, 0))[:, :-1]
-        lead = (len(actions), self.length, -1)
-        return torch.cat([self.features.expand(lead), reduced, last, preferences[:, None].expand(lead)], dim=-1)
 
 
 def _network(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
@@ -130,6 +69,7 @@ class Agent:
         self.critic_adam = torch.optim.Adam(self.critics.parameters(), rate, fused=True)
         self.actions = torch.zeros(0, walk.length, walk.kinds)
         self.outcomes = torch.zeros(0, goals)
+        self.imagined = (self.actions, self.outcomes)
         self.updates = 0
 
     def remember(self, vector: Vectors, outcome: NDArray[np.float64]) -> None:
@@ -137,26 +77,66 @@ class Agent:
         self.actions = torch.cat([self.actions, self.walk.actions(vector[None])])
         self.outcomes = torch.cat([self.outcomes, torch.tensor(outcome[None], dtype=torch.float32)])
 
+    def imagine(self, vectors: Vectors, outcomes: NDArray[np.float64]) -> None:
+        """Replace the imagined episodes, ``b x k`` vectors and their expected outcomes, ``b x m``."""
+        self.imagined = (self.walk.actions(vectors), torch.tensor(outcomes, dtype=torch.float32))
+
+    @property
+    def episodes(self) -> tuple[Tensor, Tensor]:
+        """Actions and outcomes of all episodes, real and imagined."""
+        return torch.cat([self.actions, self.imagined[0]]), torch.cat([self.outcomes, self.imagined[1]])
+
     @torch.no_grad()
-    def propose(self, preferences: Tensor, noise: float, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """One noisy walk for each preference, ``b x m``; the actions and the outcomes that the critics expect, ``b x m``."""
+    def propose(
+        self,
+        preferences: Tensor,
+        noise: Tensor | float,
+        generator: np.random.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """One noisy walk for each preference.
+
+        Args:
+            preferences: ``b x m``.
+            noise: deviation of the actions, one for all or ``b x 1``.
+            generator: draws.
+
+        Returns:
+            The actions, ``b x l x a``, and the outcomes that the critics expect, ``b x m``.
+        """
         actions = torch.zeros(len(preferences), self.walk.length, self.walk.kinds)
         for layer in range(self.walk.length):
             states = self.walk.states(actions, preferences)[:, layer]
             actions[:, layer] = _truncated_normal(self._act(self.actor, states, layer), noise, generator) * self.walk.mask[layer]
         return actions, self._judge(self.critics, states, actions[:, -1])
 
+    @torch.no_grad()
+    def redecide(self, actions: Tensor, preferences: Tensor, noise: float, share: Tensor, generator: np.random.Generator) -> Tensor:
+        """Walks with some decisions taken anew: part of the way to what the actor would do in that state, and a bit beside.
+
+        Args:
+            actions: the walks, ``b x l x a``.
+            preferences: ``b x m``.
+            noise: deviation of a new decision.
+            share: of decisions that are taken anew, ``b x 1 x 1``; at least about one.
+            generator: draws.
+        """
+        aim = torch.sigmoid(self.actor(self.walk.states(actions, preferences)))
+        way, drawn = (torch.from_numpy(generator.random(actions.shape).astype(np.float32)) for _ in range(2))
+        anew = _truncated_normal(torch.lerp(actions, aim, LEAN * way), noise, generator)
+        return torch.where(drawn < share, anew, actions) * self.walk.mask
+
     def improve(self, generator: np.random.Generator) -> None:
         """One gradient step of the critics, every `DELAY` steps one of the actor, on replayed decisions.
 
         The preferences are drawn anew: what a trial would have been worth to someone else is known (hindsight).
         """
-        episode = torch.from_numpy(generator.integers(len(self.actions), size=self.batch))
+        told, ends = self.episodes
+        episode = torch.from_numpy(generator.integers(len(told), size=self.batch))
         layer = torch.from_numpy(generator.integers(self.walk.length, size=self.batch))
-        preferences = draw_preferences(generator, self.batch, self.outcomes.shape[1])
-        walked = self.walk.states(self.actions[episode], preferences)
+        preferences = draw_preferences(generator, self.batch, ends.shape[1])
+        walked = self.walk.states(told[episode], preferences)
         rows = torch.arange(self.batch)
-        states, actions, outcomes = walked[rows, layer], self.actions[episode, layer], self.outcomes[episode]
+        states, actions, outcomes = walked[rows, layer], told[episode, layer], ends[episode]
 
         following = (layer + 1).clamp(max=self.walk.length - 1)
         target = self._target(walked[rows, following], following, generator)
@@ -193,13 +173,15 @@ class Agent:
     def state_dict(self) -> dict[str, Any]:
         """A snapshot that later steps do not touch."""
         parts = {name: getattr(self, name).state_dict() for name in ("online", "target", "actor_adam", "critic_adam")}
-        return copy.deepcopy(parts) | {"actions": self.actions, "outcomes": self.outcomes, "updates": self.updates}
+        episodes = {"actions": self.actions, "outcomes": self.outcomes, "imagined": list(self.imagined)}
+        return copy.deepcopy(parts) | episodes | {"updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         for name in ("online", "target", "actor_adam", "critic_adam"):
             getattr(self, name).load_state_dict(copy.deepcopy(state[name]))
         self.actions, self.outcomes, self.updates = state["actions"], state["outcomes"], state["updates"]
+        self.imagined = (state["imagined"][0], state["imagined"][1])
 
 
 def draw_preferences(generator: np.random.Generator, n: int, goals: int) -> Tensor:
@@ -207,7 +189,7 @@ def draw_preferences(generator: np.random.Generator, n: int, goals: int) -> Tens
     return torch.from_numpy(generator.dirichlet(np.ones(goals), n).astype(np.float32))
 
 
-def _truncated_normal(mean: Tensor, deviation: float, generator: np.random.Generator) -> Tensor:
+def _truncated_normal(mean: Tensor, deviation: Tensor | float, generator: np.random.Generator) -> Tensor:
     """Draws from the normal distribution cut to [0, 1], as in AMC, by its inverse."""
     low, high = torch.special.ndtr(-mean / deviation), torch.special.ndtr((1 - mean) / deviation)
     uniform = torch.from_numpy(generator.random(mean.shape).astype(np.float32))

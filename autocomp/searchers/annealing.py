@@ -1,4 +1,4 @@
-"""Simulated annealing for several objectives: AMOSA (Bandyopadhyay 2008), asked and told asynchronously."""
+"""Simulated annealing for several objectives: AMOSA (Bandyopadhyay 2008), on a surrogate or on trials alone."""
 
 from __future__ import annotations
 
@@ -8,44 +8,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from autocomp.pareto import nondominated
 from autocomp.problem import Problem
-from autocomp.searchers.base import Floats, VectorSearcher, outcome, scaled
-from autocomp.space import SearchSpace, Vectors
+from autocomp.searchers.amosa import accept, archived
+from autocomp.searchers.base import scaled
+from autocomp.searchers.feasible import spread_sample, uniform_start
+from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.tempering import Chains, moved
+from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
 
 
-def domination_amount(a: Floats, b: Floats, spans: Floats) -> Floats:
-    """``prod |f_i(a) - f_i(b)| / R_i`` over the objectives that differ (Bandyopadhyay 2008, section III), ``n x m`` to ``n``."""
-    gap = np.abs(a - b) / spans
-    return np.asarray(np.where(gap > 0, gap, 1.0).prod(-1))
+class AnnealingSearcher(GuidedSearcher):
+    """AMOSA, on a surrogate where there is one and on trials where not.
 
+    With a surrogate, every ask anneals anew in imagination: chains at a ladder of temperatures walk thousands of steps on exact
+    prices and guessed accuracy (parallel tempering). What of all that they met promises the greatest expected gain of hypervolume
+    is refined knob by knob and asked. Half of the chains begin at the best real trials, the others go on where they were.
 
-def shifted(space: SearchSpace, vector: Vectors, generator: np.random.Generator, n: int, *, knobs: float) -> Vectors:
-    """``n`` vectors with about ``knobs`` knobs moved a step or two, ``n x k``, canonical.
-
-    Up and down are equally likely, so that a move of several knobs often makes one layer pay for another.
-    """
-    shape = (n, len(vector))
-    free = space.cardinalities > 1
-    moved = generator.random(shape) < knobs / max(free.sum(), 1)
-    moved[np.arange(n), generator.choice(np.flatnonzero(free), n)] = True
-    step = generator.geometric(0.5, shape) * generator.choice([-1, 1], shape)
-    return space.canonical(np.clip(vector + moved * step, 0, space.cardinalities - 1))
-
-
-class AnnealingSearcher(VectorSearcher):
-    """AMOSA with one chain for each trial that runs at the same time.
-
-    A pruned trial was worse than its peers at the same fidelity: its chain stays where it is, and its early metrics are
-    never compared with final ones. So does the chain of an infeasible trial.
+    Without a surrogate it is AMOSA as published, with one chain for each trial that runs at the same time. A pruned trial was worse
+    than its peers at the same fidelity: its chain stays where it is, and its early metrics are never compared with final ones. So
+    does the chain of an infeasible trial.
 
     Args:
-        problem, seed, trials, start: see `VectorSearcher`.
-        hottest, coldest: temperatures of the geometric schedule, in units of the domination amount.
-        knobs: how many knobs a move changes at first, on average; one at the end.
-        candidates: moves that are priced for each one that is asked.
-        patience: rejected moves after which a chain returns to the archive (Suppapitnarm 2000).
+        problem, seed, trials, start, surrogate: see `GuidedSearcher`.
+        hottest, coldest: temperatures, in units of the domination amount: of the ladder, or of the geometric schedule over the trials.
+        knobs: how many knobs a move changes at the hottest, on average; one at the coldest.
+        chains: on the ladder.
+        steps: of each chain for one ask; None for as many as take a fraction of a second.
+        rounds: of refinement, at most.
+        candidates: moves that are priced for each one that is asked, without a surrogate.
+        patience: rejected moves after which a chain returns to the archive (Suppapitnarm 2000), without a surrogate.
+        soft, hard: members from which on an archive is thinned, and to which.
     """
 
     def __init__(
@@ -55,42 +48,71 @@ class AnnealingSearcher(VectorSearcher):
         seed: int,
         trials: int,
         start: int | None = None,
+        surrogate: bool = True,
         hottest: float = 0.01,
         coldest: float = 1e-4,
         knobs: float = 4.0,
+        chains: int = 32,
+        steps: int | None = None,
+        rounds: int = 12,
         candidates: int = 64,
         patience: int = 1,
+        soft: int = 128,
+        hard: int = 64,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start)
-        self.hottest, self.coldest = hottest, coldest
-        self.knobs = knobs
-        self.candidates = candidates
-        self.patience = patience
-        self.vectors = np.zeros((0, len(self.space.knobs)), np.int64)
-        self.values = np.zeros((0, len(problem.goals)))
-        self.chains: list[list[int]] = []  # [current trial's row in `vectors`, rejections in a row]
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate)
+        self.hottest, self.coldest, self.knobs = hottest, coldest, knobs
+        self.steps, self.rounds = steps or max(int(0.6 * self.looks / chains), 1), rounds
+        self.candidates, self.patience = candidates, patience
+        self.soft, self.hard = soft, hard
+        self.is_imagining = surrogate
+        self.ladder = np.geomspace(coldest, hottest, chains)
+        self.places = np.zeros((0, len(self.space.knobs)), np.int64)  # where the imagined chains stand
+        self.chains: list[list[int]] = []  # on trials: [current trial's row in `vectors`, rejections in a row]
         self.riding: dict[int, int] = {}  # running trial -> its chain
 
-    @property
-    def archive(self) -> Vectors:
-        """Rows of the trials that no other trial dominates."""
-        return np.flatnonzero(nondominated(self.values))
+    def propose(self, trial_id: int) -> Vectors | None:
+        """See `VectorSearcher.propose`."""
+        return self._imagine() if self.is_imagining else self._move(trial_id)
+
+    # on the surrogate
+
+    def _imagine(self) -> Vectors | None:
+        """Anneal in imagination and refine what promises most."""
+        chains = Chains(self.space, self.forecast, self.ladder, knobs=self.knobs, soft=self.soft, hard=self.hard)
+        self.places, met = chains.walk(self._anchored(), self.steps, self.generator)
+        return self.most_promising(met, rounds=self.rounds)
+
+    def _anchored(self) -> Vectors:
+        """Where the chains begin: every other one at a real trial that no other dominates."""
+        count = len(self.ladder)
+        if not len(self.places):
+            sample = np.concatenate([uniform_start(self.problem, count), spread_sample(self.space, self.generator, count)])
+            self.places = sample[:count]
+        archive = self.archive
+        if not len(archive):
+            return self.places
+        anchors = self.vectors[self.generator.choice(archive, count)]
+        return np.where((np.arange(count) % 2 == 0)[:, None], anchors, self.places)
+
+    # on trials
 
     @property
     def temperature(self) -> float:
         """Geometric cooling over the planned trials."""
         return float(self.hottest * (self.coldest / self.hottest) ** self.progress)
 
-    def propose(self, trial_id: int) -> Vectors | None:
+    def _move(self, trial_id: int) -> Vectors | None:
         """A move from the current point of a chain that waits for no trial."""
-        if not len(self.vectors):
+        if not len(self.archive):
             return None
         chain = next((c for c in range(len(self.chains)) if c not in self.riding.values()), len(self.chains))
         if chain == len(self.chains):
             self.chains.append([self._base(), 0])
         current = self.vectors[self.chains[chain][0]]
         knobs = 1 + (self.knobs - 1) * (1 - self.progress)
-        moves = self.fresh(shifted(self.space, current, self.generator, self.candidates, knobs=knobs))
+        moves = moved(self.space, np.repeat(current[None], self.candidates, axis=0), self.generator, np.full(self.candidates, knobs))
+        moves = self.fresh(moves)
         if not len(moves):
             return None
         self.riding[trial_id] = chain
@@ -110,71 +132,48 @@ class AnnealingSearcher(VectorSearcher):
         return np.asarray(self.generator.choice(worth))
 
     def learn(self, trial: Trial, vector: Vectors) -> None:
-        """Remember a complete trial and move its chain as AMOSA decides."""
-        if trial.status is not Status.COMPLETE:
-            return
-        self.vectors = np.concatenate([self.vectors, vector[None]])
-        self.values = np.concatenate([self.values, outcome(self.problem, trial)[None]])
+        """Remember a trial and move its chain as AMOSA decides."""
+        super().learn(trial, vector)
         chain = self.riding.get(trial.id)
-        if chain is not None:
+        if chain is not None and trial.status is Status.COMPLETE:
             self._step(chain, len(self.values) - 1)
 
     def forget(self, trial_id: int) -> None:
         """Free the chain of an ended trial."""
+        super().forget(trial_id)
         self.riding.pop(trial_id, None)
 
     def _step(self, chain: int, new: int) -> None:
-        """Accept, reject or jump: the three cases of AMOSA."""
+        """Accept, reject or jump."""
         current, rejected = self.chains[chain]
-        archive = self.archive
-        best = self.values[archive]
-        spans = np.maximum(np.ptp(np.concatenate([best, self.values[[current, new]]]), axis=0), 1e-12)
-        above = archive[_dominates(best, self.values[new])]
-        amounts = domination_amount(self.values[above], self.values[new], spans)
-        if _dominates(self.values[current], self.values[new]):
-            # case 1: the current point dominates the new one; average over it and the archive's dominating points
-            own = domination_amount(self.values[current], self.values[new], spans)
-            where = new if self._accepts(np.append(amounts[above != current], own).mean()) else current
-        elif not _dominates(self.values[new], self.values[current]):
-            # case 2: neither dominates; the archive decides
-            where = new if not len(above) or self._accepts(amounts.mean()) else current
-        elif len(above) and self.generator.random() < 1 / (1 + np.exp(-amounts.min())):
-            # case 3a: the new point is better, but the archive has better yet: jump to the least better of those
-            where = int(above[amounts.argmin()])
-        else:
-            # case 3b, 3c: the new point is better
-            where = new
+        archive = self.kept
+        temperature = np.array([self.temperature])
+        accepted, jumps = accept(self.values[[current]], self.values[[new]], self.values[archive], temperature, self.generator)
+        where = int(archive[jumps[0]]) if jumps[0] >= 0 else new if accepted[0] else current
         rejected = rejected + 1 if where == current else 0
         self.chains[chain] = [self._base(), 0] if rejected >= self.patience else [where, rejected]
 
-    def _accepts(self, amount: float) -> bool:
-        """Worse moves pass with probability 1 / (1 + exp(amount / T)); the paper prints a product, which would heat up."""
-        return bool(self.generator.random() < 1 / (1 + np.exp(min(amount / self.temperature, 500.0))))
+    @property
+    def kept(self) -> Vectors:
+        """Rows of the archive, thinned where it grew too large."""
+        complete = np.flatnonzero(~np.isnan(self.values).any(axis=1))
+        return complete[archived(self.values[complete], self.soft, self.hard)]
 
     def _base(self) -> int:
         """An archive member to go on from, one far from the others more likely."""
-        archive = self.archive
+        archive = self.kept
         distances = np.abs(self.values[archive, None] - self.values[archive]).sum(-1)
         isolation = np.sort(distances, axis=1)[:, 1:3].sum(1) + 1e-9
         return int(self.generator.choice(archive, p=isolation / isolation.sum()))
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        return super().state_dict() | {
-            "vectors": torch.from_numpy(self.vectors.copy()),
-            "values": torch.from_numpy(self.values.copy()),
-            "chains": [list(chain) for chain in self.chains],
-            "riding": dict(self.riding),
-        }
+        places = torch.from_numpy(self.places.copy())
+        return super().state_dict() | {"places": places, "chains": [list(chain) for chain in self.chains], "riding": dict(self.riding)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
-        self.vectors, self.values = state["vectors"].numpy(), state["values"].numpy()
+        self.places = state["places"].numpy().copy()
         self.chains = [list(chain) for chain in state["chains"]]
         self.riding = dict(state["riding"])
-
-
-def _dominates(a: Floats, b: Floats) -> Any:
-    """Whether ``... x m`` minimised points dominate one point, ``...``."""
-    return (a <= b).all(-1) & (a < b).any(-1)

@@ -93,6 +93,11 @@ class VectorSearcher(ABC):
         self.start = min(12, trials // 4 + 1) if start is None else start
         self.generator = np.random.default_rng(seed)
         self.asked: dict[bytes, None] = {}
+        self.share: float | None = None  # of a budget that is spent
+
+    def pace(self, share: float) -> None:
+        """From now on the run is over at a share of 1, however many trials that takes; schedules follow it."""
+        self.share = share
 
     @abstractmethod
     def propose(self, trial_id: int) -> Vectors | None:
@@ -133,8 +138,8 @@ class VectorSearcher(ABC):
 
     @property
     def progress(self) -> float:
-        """Share of the planned trials that were asked, in [0, 1]."""
-        return min(len(self.asked) / self.trials, 1.0)
+        """How far the run is, in [0, 1]: the share of the budget that is spent, or that of the planned trials that were asked."""
+        return min(len(self.asked) / self.trials if self.share is None else self.share, 1.0)
 
     def fresh(self, vectors: Vectors) -> Vectors:
         """Those of ``b x k`` vectors that are feasible and were not asked, each once, in the same order."""

@@ -10,10 +10,18 @@ import numpy as np
 import torch
 
 from autocomp.problem import Problem
-from autocomp.searchers.agent import Agent, Walk, draw_preferences, regret
-from autocomp.searchers.base import VectorSearcher, outcome, scaled
+from autocomp.searchers.agent import Agent, draw_preferences, regret
+from autocomp.searchers.base import Floats, outcome, scaled
+from autocomp.searchers.feasible import distinct, spread_sample, uniform_start
+from autocomp.searchers.guided import Forecast, GuidedSearcher
+from autocomp.searchers.tempering import pushed
+from autocomp.searchers.walk import Walk, within_limits
 from autocomp.space import Vectors
 from autocomp.trial import Trial
+
+FARTHEST = 4.0  # outcomes beyond count as this, so that the critics' range stays small
+LEAST = 0.02  # goals better than this are no reason to prefer them even more
+ANEW = np.array([1.0, 2.0, 4.0])  # knobs that are decided anew in a walk, on average
 
 
 @contextmanager
@@ -27,18 +35,28 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class ReinforcementSearcher(VectorSearcher):
+class ReinforcementSearcher(GuidedSearcher):
     """One agent for the whole front: it is told what is preferred and proposes a configuration, layer by layer.
 
     Every told trial becomes an episode, whoever proposed it. A pruned trial does too: its accuracy is that of a lower
     fidelity, thus too low, but it was stopped because its peers did better at the same fidelity, and the critic learns
     from it where not to go.
 
+    With a surrogate the agent lives on imagined episodes: before each ask it walks under many preferences, is told exact prices
+    and guessed accuracy, and learns; every episode, real or imagined, teaches all preferences (hindsight). A walk that breaks a limit
+    is moved to the nearest that does not (`within_limits`). Then the agent takes some decisions of the walks with the greatest expected
+    gain of hypervolume anew, a few of them beside its own mind, again and again; the best one is refined by single changes and asked.
+
     Args:
-        problem, seed, trials, start: see `VectorSearcher`.
+        problem, seed, trials, start, surrogate: see `GuidedSearcher`.
         noise, last_noise: deviation of the exploration noise on actions in [0, 1], at first and at the end.
-        proposals: noisy walks of which one is asked.
-        steps: gradient steps after each told trial.
+        proposals: noisy walks of which one is asked, or that are imagined for each ask; None for 32, or what takes a fraction of a second.
+        steps: gradient steps after each told trial, or for each ask with a surrogate.
+        memory: imagined episodes that are kept; None for what takes a fraction of a second.
+        warm_up: gradient steps before the first ask with a surrogate.
+        generations, children, parents: times that the best walks are walked again, in how many ways (None for what takes a fraction of a
+            second), and how many of them.
+        rounds: of refinement by single changes, at most.
         hidden, rate, tau, mix, batch: of the `Agent`.
     """
 
@@ -49,26 +67,104 @@ class ReinforcementSearcher(VectorSearcher):
         seed: int,
         trials: int,
         start: int | None = None,
+        surrogate: bool = True,
         noise: float = 0.5,
         last_noise: float = 0.05,
-        proposals: int = 32,
-        steps: int = 12,
+        proposals: int | None = None,
+        steps: int | None = None,
+        memory: int | None = None,
+        warm_up: int = 600,
+        generations: int = 12,
+        children: int | None = None,
+        parents: int = 16,
+        rounds: int = 12,
         **agent: Any,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start)
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate)
         self.noise, self.last_noise = noise, last_noise
-        self.proposals = proposals
-        self.steps = steps
-        self.walk = Walk(problem)
+        self.is_imagining = surrogate
+        self.proposals = proposals or (min(512, self.looks // 4) if surrogate else 32)
+        self.steps = steps or (64 if surrogate else 12)
+        self.memory, self.warm_up, self.rounds = memory or min(1024, self.looks // 2), warm_up, rounds
+        self.generations, self.parents = generations, parents
+        self.children = children or max(self.looks // (3 * max(generations, 1)), 1)
+        self.walk = Walk(self.composition)
         self.agent = Agent(self.walk, len(problem.goals), seed=seed, **agent)
+        self.episodes = np.zeros((0, len(self.space.knobs)), np.int64)  # imagined ones
 
     def propose(self, trial_id: int) -> Vectors | None:
+        """See `VectorSearcher.propose`."""
+        with one_thread():
+            return self._imagine() if self.is_imagining else self._walk_once()
+
+    # on the surrogate
+
+    def _imagine(self) -> Vectors | None:
+        """Learn from imagined episodes, walk once more, and refine what promises most."""
+        if not len(self.episodes):
+            count = self.memory // 2
+            self.episodes = np.concatenate([uniform_start(self.problem, 64), spread_sample(self.space, self.generator, count)])
+            self._learn(self.warm_up)
+        self._learn(self.steps)
+        walked = self._walks()
+        self.episodes = distinct(np.concatenate([walked, self.episodes]))[: self.memory]
+        met = self.forecast(np.concatenate([walked, self.vectors[self.archive]]))
+        met = met.rows(met.violations == 0)
+        met = self._rewalked(met) if len(met) and self.walk.length else met
+        return self.most_promising(met, rounds=self.rounds)
+
+    def _learn(self, steps: int) -> None:
+        """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now."""
+        met: Forecast = self.forecast(self.episodes)
+        self.agent.imagine(self.episodes, np.minimum(pushed(met), FARTHEST))
+        for _ in range(steps if self.walk.length else 0):
+            self.agent.improve(self.generator)
+
+    def _walks(self) -> Vectors:
+        """Where walks under many preferences end, some of them bold and some careful, ``b x k``, canonical."""
+        preferences = draw_preferences(self.generator, self.proposals, len(self.problem.goals))
+        noise = torch.from_numpy(np.geomspace(self.last_noise, self.noise, self.proposals).astype(np.float32))[:, None]
+        actions, _ = self.agent.propose(preferences, noise, self.generator)
+        return within_limits(self.walk, self.problem, self.space.canonical(self.walk.vectors(actions)))
+
+    def _rewalked(self, met: Forecast) -> Forecast:
+        """The new walks that promise most, after the agent took some decisions of the best ones anew, again and again.
+
+        Each is walked again under the preference that it suits best, which is known by hindsight.
+        """
+        gain = self.gain_model()
+        together, worth = [met], gain(met.values, met.deviations)
+        for _ in range(self.generations):
+            fittest = self._fittest(Forecast.joined(together), worth)
+            parents = fittest.rows(np.resize(np.arange(len(fittest)), self.children))
+            suited = torch.from_numpy((1 / np.clip(parents.values, LEAST, FARTHEST)).astype(np.float32))
+            preferences = suited / suited.sum(1, keepdim=True)
+            share = torch.from_numpy(self.generator.choice(ANEW, (len(parents), 1, 1)).astype(np.float32)) / self.walk.mask.sum()
+            walks = self.walk.actions(parents.vectors)
+            anew = self.agent.redecide(walks, preferences, self.last_noise, share, self.generator)
+            children = self.forecast(self.space.canonical(self.walk.vectors(anew)))
+            children = children.rows(children.violations == 0)
+            together.append(children)
+            worth = np.concatenate([worth, gain(children.values, children.deviations)])
+        met = Forecast.joined(together)
+        is_new = np.array([row.tobytes() not in self.asked for row in met.vectors])
+        return self._fittest(met.rows(is_new), worth[is_new])
+
+    def _fittest(self, met: Forecast, worth: Floats) -> Forecast:
+        """The `parents` of the greatest expected gain, each once."""
+        order = np.argsort(-worth, kind="stable")[: 4 * self.parents]
+        best = met.rows(order)
+        first = {row.tobytes(): i for i, row in reversed(list(enumerate(best.vectors)))}
+        return best.rows(np.array(sorted(first.values())[: self.parents], np.int64))
+
+    # on trials
+
+    def _walk_once(self) -> Vectors | None:
         """Several walks under one preference; the critic and the exact prices choose."""
         noise = self.noise * (self.last_noise / self.noise) ** self.progress
         preference = draw_preferences(self.generator, 1, len(self.problem.goals)).expand(self.proposals, -1)
-        with one_thread():
-            actions, expected = self.agent.propose(preference, noise, self.generator)
-        vectors = self.space.canonical(self.walk.vectors(actions))
+        actions, expected = self.agent.propose(preference, noise, self.generator)
+        vectors = within_limits(self.walk, self.problem, self.space.canonical(self.walk.vectors(actions)))
         order = self.choose(vectors, expected, preference)
         new = self.fresh(vectors[order])
         return new[0] if len(new) else self.near(vectors[order[0]])
@@ -80,17 +176,19 @@ class ReinforcementSearcher(VectorSearcher):
         return regret(known, preference).argsort(stable=True).tolist()
 
     def learn(self, trial: Trial, vector: Vectors) -> None:
-        """Store the episode and take some gradient steps."""
+        """Store the episode; without a surrogate, take some gradient steps."""
+        super().learn(trial, vector)
         self.agent.remember(vector, outcome(self.problem, trial))
         with one_thread():
-            for _ in range(self.steps if self.walk.length else 0):
+            for _ in range(self.steps if self.walk.length and not self.is_imagining else 0):
                 self.agent.improve(self.generator)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        return super().state_dict() | {"agent": self.agent.state_dict()}
+        return super().state_dict() | {"agent": self.agent.state_dict(), "episodes": torch.from_numpy(self.episodes.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
         self.agent.load_state_dict(state["agent"])
+        self.episodes = state["episodes"].numpy().copy()

@@ -191,3 +191,23 @@ def test_what_is_open_during_an_epoch_is_closed_between_epochs() -> None:
     for _ in found:
         events.append("measured")
     assert events == ["open", "closed", "measured"] * 2
+
+
+def test_pauses_within_epochs_change_nothing_of_what_is_trained() -> None:
+    def trained(marks: list[float] | None) -> tuple[list[int], Tensor]:
+        toy, net = Toy(200), nn.Sequential(student(), nn.Dropout(0.2))
+        found = []
+        for seen in distill(
+            net, toy.teacher, toy.batch, images=200, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), marks=marks
+        ):
+            found.append(seen)
+            assert not net.training
+            net(toy.points)  # measuring
+        return found, nn.utils.parameters_to_vector(net.parameters()).detach()
+
+    whole, expected = trained(None)
+    # an epoch has 3 steps of 67, 67 and 66 images: 1/9 of it is nearest to none of them, 1/3 to one, 1.5 epochs to 4 steps
+    parts, weights = trained([1 / 9, 1 / 3, 1, 1.5, 2])
+    assert whole == [200, 200]
+    assert parts == [0, 67, 133, 67, 133]
+    assert torch.equal(weights, expected)

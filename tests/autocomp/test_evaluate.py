@@ -124,6 +124,33 @@ def test_the_same_seed_gives_the_same_figures_whatever_else_runs_and_another_see
     assert figures(2) != first
 
 
+@pytest.mark.parametrize("settings", [{}, {"gradient_bits": 6}, {"hint_weight": 0.5}], ids=["plain", "gradient_bits", "hints"])
+def test_looking_within_an_epoch_changes_nothing_of_what_is_trained(evaluator: Evaluator, settings: dict[str, Any]) -> None:
+    def trained(levels: tuple[float, ...]) -> tuple[list[Measurement], torch.Tensor]:
+        worker = fresh(evaluator, images_per_epoch=384, calibration_images=128, **settings)
+        run = worker.run(every_layer(evaluator, weight_bits=3, activation_bits=4), seed=1, epochs=2, levels=levels)
+        networks, found = zip(*run, strict=True)
+        return list(found), nn.utils.parameters_to_vector(networks[-1].parameters()).detach()
+
+    whole, expected = trained(())
+    # 6 steps of 64 an epoch: levels at steps 1, 2 and 9; 0, whole epochs and what lies beyond the plan are no further levels
+    parts, weights = trained((0, 1 / 6, 1 / 3, 1, 1.5, 9))
+    assert [m.fidelity for m in parts] == [0, 1 / 6, 1 / 3, 1, 1.5, 2]
+    assert [m.is_last for m in parts] == [False] * 5 + [True]
+    assert torch.equal(weights, expected)
+    assert {m.fidelity: m.metrics for m in whole}.items() <= {m.fidelity: m.metrics for m in parts}.items()
+    assert parts[-1].image_passes == whole[-1].image_passes + 3 * 397  # looking has its price
+
+
+def test_a_trial_costs_about_what_is_planned(evaluator: Evaluator) -> None:
+    worker = fresh(evaluator, images_per_epoch=256, calibration_images=300)
+    # 300 to calibrate, 2 x 3 x 256 to train, 3 x 397 to measure; 32 bits take no steps and the teacher's answers come on top
+    assert worker.planned_passes(2) == 300 + 6 * 256 + 3 * 397
+    assert measurements(worker, every_layer(evaluator, weight_bits=8), epochs=2)[-1].image_passes == pytest.approx(
+        worker.planned_passes(2), rel=0.3
+    )
+
+
 def test_dropout_draws_the_same_numbers_whatever_else_runs(evaluator: Evaluator) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 10)).eval()
     workload = trace(network, (1, 8, 8))
@@ -278,3 +305,16 @@ def test_training_with_noise_makes_a_network_that_bears_it(evaluator: Evaluator)
     assert aware.metrics["accuracy"] > plain.metrics["accuracy"] + 0.05
     digital = measurements(fresh(evaluator, noise_aware=True, images_per_epoch=128), configuration, epochs=1)[-1]
     assert digital.metrics == measurements(fresh(evaluator, images_per_epoch=128), configuration, epochs=1)[-1].metrics
+
+
+def test_a_frozen_layer_keeps_its_weights_through_repair_and_training(evaluator: Evaluator) -> None:
+    name = "layer1.0.conv2"
+    space = replace(evaluator.problem.space, frozen=(name,))
+    frozen = replace(fresh(evaluator, reconstruct=True, correct_bias=True), problem=replace(evaluator.problem, space=space))
+    four = Configuration({layer: c for layer, c in every_layer(evaluator, weight_bits=4).items() if layer != name})
+    *_, (student, _) = frozen.run(four, seed=0, epochs=1)
+    wanted = evaluator.network.get_submodule(name)
+    layer = student.get_submodule(name)
+    assert torch.equal(layer.weight, wanted.weight)  # type: ignore[arg-type]
+    *_, (trained, _) = replace(frozen, problem=evaluator.problem).run(four, seed=0, epochs=1)
+    assert not torch.equal(trained.get_submodule(name).weight, wanted.weight)  # type: ignore[arg-type]

@@ -46,3 +46,27 @@ def test_a_limit_is_met_at_the_limit_and_not_by_nan() -> None:
 def test_an_objective_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Objective(**arguments)
+
+
+def test_a_limit_may_be_a_share_of_the_teachers_value() -> None:
+    half = Objective.stated("latency_s", limit="50%")
+    assert half.against({"latency_s": 3.0}) == Objective("latency_s", limit=1.5)
+    nearly = Objective.stated("accuracy", direction="max", limit=" 99.5 %", optimised=False)
+    assert nearly.against({"accuracy": 0.8}).limit == pytest.approx(0.796)
+    assert not nearly.optimised
+    for limit in (2e-4, "2e-4"):
+        assert Objective.stated("macs", limit=limit).against({}) == Objective("macs", limit=2e-4)
+    assert Objective.stated("macs") == Objective("macs")
+
+
+@pytest.mark.parametrize("limit", ["fast", "%", "-5%", "0%", "nan", True, -1, math.inf])
+def test_a_stated_limit_that_is_no_positive_number_is_one_clear_line(limit: Any) -> None:
+    message = f"`objectives.loss.limit` must be a positive number, or a share of the teacher's such as 50%, but is {limit}."
+    with pytest.raises(ConfigError) as error:
+        Objective.stated("loss", limit=limit)
+    assert str(error.value) == message
+
+
+def test_of_nothing_there_is_no_share() -> None:
+    with pytest.raises(ConfigError, match="times the teacher's energy_j needs one above 0, but it is 0"):
+        Objective.stated("energy_j", limit="50%").against({"energy_j": 0.0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from autocomp.tasks import DigitsTask
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.mlflow]
 
@@ -166,8 +171,130 @@ def test_a_limit_that_nothing_can_reach_is_said_before_anything_runs(tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def spending(folder: Path, *arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A random search without profile under a budget: its summary and its trials."""
+    result = autocomp(folder, "search", "--searcher", "random", "--out", "run", "tracking=none", *SMALL, *arguments)
+    assert result.returncode == 0, result.stderr
+    return read(folder, "summary.json"), pq.read_table(folder / "run" / "trials.parquet").to_pylist()
+
+
+def test_a_budget_of_passes_is_exceeded_by_less_than_a_trial_and_a_resume_adds_none(tmp_path: Path) -> None:
+    summary, trials = spending(tmp_path, "--budget", "60000img", "finetune.polish_members=3")
+    budget = summary["budget"]
+    assert (budget["kind"], budget["limit"], budget["spent"]) == ("image_passes", 60000, summary["image_passes"])
+    largest = max(trial["image_passes"] for trial in trials)
+    assert 0.5 * 60000 < summary["image_passes"] <= 60000 + largest
+    assert len(trials) >= 4
+    (tmp_path / "run" / "summary.json").unlink()  # as if it had been killed in the polish
+    again = autocomp(tmp_path, "resume", str(tmp_path / "run"))
+    assert again.returncode == 0, again.stderr
+    resumed = read(tmp_path, "summary.json")
+    assert resumed["trials"] == summary["trials"]
+    assert [m["trial_id"] for m in resumed["front"]] == [m["trial_id"] for m in summary["front"]]
+
+
+def test_a_budget_of_time_ends_a_run_early(tmp_path: Path) -> None:
+    summary, trials = spending(tmp_path, "--budget", "30s")
+    budget = summary["budget"]
+    assert (budget["kind"], budget["limit"]) == ("seconds", 30)
+    assert budget["spent"] == pytest.approx(summary["wall_s"], abs=1)
+    # how far it is overrun depends on the machine; without a budget it would go on to 48 trials
+    assert 1 <= len(trials) < 48
+
+
+def test_a_budget_that_is_too_small_has_one_trial_and_says_so(tmp_path: Path) -> None:
+    result = autocomp(tmp_path, "search", "--searcher", "random", "--budget", "10", "--out", "run", "tracking=none", *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "the budget 10 has room for one trial only; give it more" in result.stdout
+    assert read(tmp_path, "summary.json")["trials"] == {"COMPLETE": 1}
+
+
 def test_an_accuracy_that_no_trial_reaches_is_said_with_the_closest(tmp_path: Path) -> None:
     result = autocomp(tmp_path, "search", "--trials", "2", "--out", "run", "tracking=none", "objectives.accuracy.limit=1.0", *SMALL)
     assert result.returncode == 1
     assert "No trial meets the limit accuracy 1; the closest had 0." in result.stderr
     assert pq.read_table(tmp_path / "run" / "trials.parquet").num_rows == 2
+
+
+def choices(row: dict[str, Any], knob: str) -> dict[str, Any]:
+    """What a trial's row says of one knob, by layer."""
+    return {name.split("/")[1]: value for name, value in row.items() if name.startswith("choice/") and name.endswith(f"/{knob}")}
+
+
+@pytest.mark.parametrize("searcher", ["annealing", "rl"])
+def test_layers_can_be_frozen_and_decide_together(tmp_path: Path, searcher: str) -> None:
+    rules = [
+        "{match:'*',weight_bits:[3,4,6,8],activation_bits:8,sparsity:[0,0.5],together:true}",
+        "{match:'*',sparsity:[0,0.25,0.5],together:false}",
+        "{position:first,frozen:true}",
+    ]
+    arguments = (f"space.rules=[{','.join(rules)}]", "objectives.macs.limit=95%", "tracking=none", *SMALL)
+    result = autocomp(tmp_path, "search", "--searcher", searcher, "--trials", "5", "--out", "run", *arguments)
+    assert result.returncode == 0, result.stderr
+    rows = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()
+    for row in rows:
+        bits, sparsity = choices(row, "weight_bits"), choices(row, "sparsity")
+        assert set(choices(row, "activation_bits").values()) == {8}
+        assert len({*bits.values()}) == 1
+        assert {*bits.values()} <= {3, 4, 6, 8}
+        assert len(bits) == len(sparsity) > 2
+        assert "conv1" not in bits  # the first layer
+    assert max(len(set(choices(row, "sparsity").values())) for row in rows) > 1
+    summary = read(tmp_path, "summary.json")
+    assert all(row["macs"] <= 0.95 * summary["teacher"]["macs"] for row in rows)
+    weights = load_file(tmp_path / "run" / "models" / f"trial-{summary['best']['trial_id']:04d}" / "weights.safetensors")
+    teacher = DigitsTask(epochs=12).teacher().get_submodule("conv1").weight
+    assert torch.equal(weights["conv1.weight"], teacher)  # type: ignore[arg-type]
+
+
+def test_a_run_learns_from_an_earlier_one_even_if_it_is_killed_and_the_earlier_one_is_gone(tmp_path: Path) -> None:
+    result = autocomp(tmp_path, "search", "--trials", "4", "--out", "earlier", "tracking=none", *SMALL)
+    assert result.returncode == 0, result.stderr
+    earlier = json.loads((tmp_path / "earlier" / "summary.json").read_text())
+    tried = {json.dumps(row["configuration"]) for row in journal(tmp_path / "earlier")}
+    warm = ("--trials", "6", "--warm-start", "earlier", "--seed", "1", "tracking=none", *SMALL)
+    code, output, _ = stop_after(tmp_path, 2, signal.SIGKILL, *warm)
+    assert code == -signal.SIGKILL
+    assert "warm start from earlier: 4 of its 4 trials are told to the searcher" in output
+    shutil.rmtree(tmp_path / "earlier")
+    resumed = autocomp(tmp_path, "resume", "run")
+    assert resumed.returncode == 0, resumed.stderr
+    rows = [row for row in journal(tmp_path / "run") if row["status"] == "COMPLETE"]
+    own = [row for row in rows if not row["reason"]]
+    assert len(own) == 6
+    assert not {json.dumps(row["configuration"]) for row in own} & tried
+    assert len({row["id"] for row in rows}) == len(rows)
+    adopted = [row for row in rows if row["reason"]]
+    assert all(row["reason"].endswith(" of earlier") and json.dumps(row["configuration"]) in tried for row in adopted)
+    summary = read(tmp_path, "summary.json")
+    assert summary["trials"] == {"COMPLETE": 6 + len(adopted)}
+    assert summary["hypervolume"] > 0.9 * earlier["hypervolume"]  # polished anew
+
+
+def test_what_an_earlier_run_did_best_is_tried_first_where_training_is_another(tmp_path: Path) -> None:
+    result = autocomp(tmp_path, "search", "--searcher", "random", "--trials", "4", "--out", "earlier", "tracking=none", *SMALL)
+    assert result.returncode == 0, result.stderr
+    tried = {json.dumps(row["configuration"]) for row in journal(tmp_path / "earlier")}
+    other = ("--searcher", "random", "--trials", "4", "tracking=none", *SMALL, "finetune.batch_size=32")
+    result = autocomp(tmp_path, "search", "--out", "run", "--warm-start", "earlier", *other)
+    assert result.returncode == 0, result.stderr
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("warm start"))
+    count = int(line.split(" best ")[0].rpartition(" ")[2])
+    assert line.endswith("configurations are tried first, because training differs")
+    assert 1 <= count <= 2  # at most half of the trials
+    known = [json.dumps(row["configuration"]) in tried for row in journal(tmp_path / "run") if row["status"] == "RUNNING"]
+    assert known[:count] == [True] * count
+    assert read(tmp_path, "summary.json")["trials"] == {"COMPLETE": 4}
+
+
+@pytest.mark.parametrize("given", [["--warm-start", "nowhere"], ["warm_start=nowhere"]])
+def test_a_warm_start_from_no_run_is_one_line_and_writes_nothing(tmp_path: Path, given: list[str]) -> None:
+    result = autocomp(tmp_path, "search", "--out", "run", *given, *SMALL)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].endswith("'nowhere' holds no run: it has no journal.jsonl.")
+    assert not (tmp_path / "run").exists()
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """Every line of a run's journal."""
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]

@@ -137,3 +137,81 @@ def test_a_knob_that_cannot_be_is_refused(name: str, options: tuple[Any, ...], m
 def test_options_of_mixed_types_are_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match="options of a/weight_bits must be numbers, but are"):
         SearchSpace(("a",), (Knob("a", "weight_bits", ("eight", 4)),))
+
+
+SHARED = SearchSpace(
+    ("a", "b", "c", "d"),
+    (
+        Knob("a", "sparsity", (0.75, 0.0, 0.5), ("c", "d")),
+        Knob("a", "pattern", ("filter", "fine"), ("c", "d")),
+        Knob("a", "weight_bits", (4, 8), ("b",)),
+        Knob("b", "rank", (0.5, 1.0)),
+        Knob("b", "factorization", ("svd", "svd_out")),
+        Knob("c", "weight_bits", (32, 8)),
+    ),
+)
+
+
+@given(seeds)
+def test_layers_that_decide_together_always_choose_alike(seed: int) -> None:
+    vectors = SHARED.sample(np.random.default_rng(seed), 6)
+    configurations = [SHARED.decode(v) for v in vectors]
+    assert all(SHARED.contains(c) for c in configurations)
+    assert (SHARED.encode(configurations) == vectors).all()
+    for c in configurations:
+        one, two, three = (c.choice(layer) for layer in ("a", "c", "d"))
+        assert (one.sparsity, one.pattern) == (two.sparsity, two.pattern) == (three.sparsity, three.pattern)
+        assert one.weight_bits == c.choice("b").weight_bits
+        assert three.weight_bits == 32
+    table, expected = SHARED.table(vectors), Choices.of(configurations, SHARED.layers)
+    for knob in ("sparsity", "rank", "weight_bits"):
+        assert (getattr(table, knob) == getattr(expected, knob)).all()
+    assert (table.uses("pattern", "filter") == expected.uses("pattern", "filter")).all()
+    near = SHARED.neighbours(vectors[0], np.random.default_rng(seed), 10)
+    assert all(SHARED.contains(SHARED.decode(v)) for v in near)
+
+
+@given(seeds)
+def test_every_configuration_of_a_space_that_shares_has_one_canonical_vector(seed: int) -> None:
+    any_vectors = np.random.default_rng(seed).integers(0, SHARED.cardinalities, (40, 6))
+    canonical = SHARED.canonical(any_vectors)
+    assert [SHARED.decode(v) for v in canonical] == [SHARED.decode(v) for v in any_vectors]
+    assert len({SHARED.decode(v) for v in any_vectors}) == len(np.unique(canonical, axis=0))
+
+
+def test_a_shared_choice_is_one_entry_and_a_decision_of_every_layer() -> None:
+    assert SHARED.names == ("a/sparsity", "a/pattern", "a/weight_bits", "b/rank", "b/factorization", "c/weight_bits")
+    assert [(knob.layer, knob.name) for knob in SHARED.decisions[:4]] == [
+        ("a", "sparsity"),
+        ("c", "sparsity"),
+        ("d", "sparsity"),
+        ("a", "pattern"),
+    ]
+    assert not any(knob.others for knob in SHARED.decisions)
+
+
+def test_layers_that_decide_together_cannot_be_told_apart() -> None:
+    alike = Configuration({"a": Choice(weight_bits=4), "b": Choice(weight_bits=4)})
+    assert SHARED.contains(alike)
+    unlike = Configuration({"a": Choice(weight_bits=4), "b": Choice(weight_bits=8)})
+    with pytest.raises(ConfigError, match="or treats layers unlike that decide together"):
+        SHARED.encode([unlike])
+
+
+@pytest.mark.parametrize(
+    ("knobs", "frozen", "message"),
+    [
+        ((Knob("a", "rank", (1.0,), ("d",)),), (), "'d' is none"),
+        ((Knob("a", "weight_bits", (8,), ("b",)), Knob("b", "weight_bits", (8,))), (), "gave the same layer the same knob"),
+        ((Knob("a", "weight_bits", (8,), ("b",)),), ("b",), "A frozen layer has nothing to decide, but b has `weight_bits`"),
+        (
+            (Knob("a", "sparsity", (0.5,), ("b",)), Knob("a", "pattern", ("fine",)), Knob("b", "pattern", ("fine",))),
+            (),
+            "`pattern` and `sparsity` are shared by the same layers, but a shares only one of them",
+        ),
+        ((Knob("a", "weight_bits", (8, 1), ("b",)),), (), "`weight_bits` must be 2 to 16"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(knobs: tuple[Knob, ...], frozen: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SearchSpace(("a", "b"), knobs, frozen)

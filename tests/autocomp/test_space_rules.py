@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autocomp.channels import channel_map, normalize
@@ -169,9 +170,15 @@ LAYERS = "stem, a1, a2, shortcut.0, b1, b2, c1, c2, linear"
             {"ops": ["linear"], "position": "first"},
             f"Each rule of a space must fit a layer, but the rule for ops=['linear'], position=first fits none of {LAYERS}.",
         ),
-        ({"ops": "conv"}, "The options of `ops` must be a list, but are 'conv'; write [conv]."),
-        ({"weight_bits": 8}, "The options of `weight_bits` must be a list, but are 8; write [8]."),
-        ({"pattern": "fine"}, "The options of `pattern` must be a list, but are 'fine'; write [fine]."),
+        ({"ops": {"conv": 1}}, "The options of `ops` must be a list or a single one, but are {'conv': 1}."),
+        ({"weight_bits": None}, "The options of `weight_bits` must be a list or a single one, but are None."),
+        ({"together": 3, "weight_bits": [8]}, "`together` in a space rule must be true, false or a name, but is 3."),
+        ({"frozen": "yes"}, "`frozen` in a space rule must be true or false, but is 'yes'."),
+        (
+            {"match": "a1", "frozen": True, "weight_bits": [8]},
+            "A frozen layer has nothing to decide, but the rule that freezes it has `weight_bits`, too.",
+        ),
+        ({"frozen": True}, "A search needs a layer that is not frozen, but all are."),
         ({"weight_bits": [8, 1]}, "`weight_bits` must be 2 to 16, or 32 for floating point, but is 1."),
         (
             {"weight_bits": [2, 4], "weight_quantizer": ["uniform", "ternary"]},
@@ -194,3 +201,126 @@ def test_a_rule_that_makes_no_sense_is_one_clear_line(rule: Any, message: str) -
 def test_an_option_out_of_range_is_told_even_if_no_layer_could_take_it() -> None:
     with pytest.raises(ConfigError, match="sparsity"):
         space({"match": "linear", "sparsity": [2], "pattern": ["filter"]})
+
+
+def test_a_single_option_is_a_fixed_choice() -> None:
+    assert space({"weight_bits": 8, "sparsity": 0.5, "pattern": "fine", "ops": "conv"}) == space(
+        {"weight_bits": [8], "sparsity": [0.5], "pattern": ["fine"], "ops": ["conv"]}
+    )
+
+
+def leaders(found: SearchSpace) -> set[str]:
+    return {knob.layer for knob in found.knobs if knob.name == "pattern" and "filter" in knob.options}
+
+
+EVERYTHING = {"sparsity": [0, 0.5, 0.75], "rank": [1.0, 0.5], "weight_bits": [4, 8], "activation_bits": [4, 8]}
+
+
+@pytest.mark.parametrize(
+    ("frozen", "left"),
+    [
+        ("a2", {"shortcut.0", "b1", "c1"}),  # reads a1, adds to the stem
+        ("linear", {"stem", "a1", "b1", "c1"}),  # reads what shortcut.0 leads
+        ("c1", {"stem", "a1", "b1"}),  # reads what shortcut.0 leads, and leads filters of its own
+    ],
+)
+def test_a_frozen_layer_keeps_its_shape_whatever_is_done_to_others(frozen: str, left: set[str]) -> None:
+    found = space(EVERYTHING, {"match": frozen, "frozen": True})
+    assert found.frozen == (frozen,)
+    assert not options(found, frozen)
+    assert leaders(found) == left
+    assert {knob.layer for knob in found.knobs} == set(WORKLOAD.names) - {frozen}
+    row = WORKLOAD.names.index(frozen)
+    table = found.table(found.sample(np.random.default_rng(0), 200))
+    lowered = METHODS[0].lower(WORKLOAD, table)
+    for side in ("in_channels", "out_channels"):
+        assert (np.broadcast_to(getattr(lowered, side), (200, 9))[:, row] == np.broadcast_to(getattr(WORKLOAD, side), 9)[row]).all()
+    assert (np.broadcast_to(lowered.out_channels, (200, 9)) != WORKLOAD.out_channels).any()  # others are pruned
+
+
+def test_where_frozen_layers_lose_nothing_all_filters_may_go() -> None:
+    # of the 8 filters of a1 less than one goes
+    assert leaders(space({"sparsity": [0, 0.01]}, {"match": "a2", "frozen": True})) >= {"a1", "stem"}
+
+
+def test_a_later_rule_can_thaw_a_layer() -> None:
+    found = space({"weight_bits": [4, 8]}, {"ops": ["conv"], "frozen": True}, {"match": "a*", "frozen": False})
+    assert found.frozen == ("stem", "shortcut.0", "b1", "b2", "c1", "c2")
+    assert {knob.layer for knob in found.knobs} == {"a1", "a2", "linear"}
+
+
+def shared(found: SearchSpace) -> dict[tuple[str, ...], dict[str, tuple[Any, ...]]]:
+    groups: dict[tuple[str, ...], dict[str, tuple[Any, ...]]] = {}
+    for knob in found.knobs:
+        groups.setdefault(knob.layers, {})[knob.name] = knob.options
+    return groups
+
+
+def test_layers_of_a_rule_take_the_same_choice_for_the_knobs_that_it_names() -> None:
+    found = space({"match": "a*", "weight_bits": [4, 8], "together": True}, {"match": "a*", "activation_bits": [4, 8]})
+    rounded = {"activation_bits": (8, 4), "activation_quantizer": ("uniform",)}
+    assert shared(found) == {("a1", "a2"): {"weight_bits": (8, 4), "weight_quantizer": ("uniform",)}, ("a1",): rounded, ("a2",): rounded}
+    four = Choice(weight_bits=4, activation_bits=8)
+    assert found.contains(Configuration({"a1": four, "a2": four}))
+    assert not found.contains(Configuration({"a1": four, "a2": Choice(weight_bits=8, activation_bits=8)}))
+
+
+def test_a_rule_without_knobs_has_its_layers_share_all_of_them() -> None:
+    found = space(EVERYTHING, {"match": "b*", "together": True})
+    assert {knob.name for knob in found.knobs if knob.layers == ("b1", "b2")} == {knob.name for knob in found.knobs if knob.layer == "a1"}
+    assert not [knob for knob in found.knobs if knob.layer == "b2"]
+
+
+def test_a_name_joins_the_layers_of_several_rules() -> None:
+    found = space(
+        {"match": "a1", "weight_bits": [4, 8], "together": "ends"}, {"position": "last", "weight_bits": [8, 4], "together": "ends"}
+    )
+    assert set(shared(found)) == {("a1", "linear")}
+
+
+def test_layers_share_what_all_of_them_have() -> None:
+    found = space({"weight_bits": [4, 6, 8]}, {"match": "a1", "weight_bits": [8, 3, 4]}, {"match": "a*", "together": True})
+    assert shared(found)["a1", "a2"]["weight_bits"] == (8, 4)
+    pruned = space({"match": "a*", "sparsity": [0, 0.5], "together": True})  # a2 has no filters of its own to remove
+    assert shared(pruned) == {("a1", "a2"): {"sparsity": (0, 0.5), "pattern": ("fine",)}}
+
+
+def test_layers_that_have_nothing_in_common_are_one_clear_line() -> None:
+    with pytest.raises(ConfigError) as error:
+        space({"match": "a1", "weight_bits": [4]}, {"match": "a2", "weight_bits": [8]}, {"match": "a*", "together": True})
+    message = "Layers that decide together need an option of `weight_bits` that all of them have, but a1 has [4], a2 has [8]."
+    assert str(error.value) == message
+    with pytest.raises(ConfigError, match="an option of `pattern` that all of them have, but a1 has"):
+        space(
+            {"match": "a*", "sparsity": [0, 0.5], "pattern": ["fine"], "together": True},
+            {"match": "a1", "sparsity": [0, 0.5], "pattern": ["filter"]},
+            {"match": "a*", "together": True},
+        )
+
+
+def test_a_layer_leaves_the_others_with_a_rule_of_its_own() -> None:
+    found = space({"weight_bits": [4, 8], "together": True}, {"position": "first", "weight_bits": 8})
+    ((first, fixed), (others, free)) = shared(found).items()
+    assert (first, fixed["weight_bits"], free["weight_bits"]) == (("stem",), (8,), (8, 4))
+    assert others == WORKLOAD.names[1:]
+    apart = space({"weight_bits": [4, 8], "together": True}, {"match": "a*", "together": False})
+    assert [knob.layers for knob in apart.knobs if knob.name == "weight_bits"] == [
+        ("stem", "shortcut.0", "b1", "b2", "c1", "c2", "linear"),
+        ("a1",),
+        ("a2",),
+    ]
+
+
+def test_layers_that_leave_a_knob_alone_or_are_frozen_do_not_take_part() -> None:
+    found = space(
+        {"weight_bits": [4, 8]}, {"match": "a1", "weight_bits": []}, {"match": "b*", "frozen": True}, {"together": True, "ops": ["conv"]}
+    )
+    assert [knob.layers for knob in found.knobs if knob.name == "weight_bits"] == [("stem", "a2", "shortcut.0", "c1", "c2"), ("linear",)]
+
+
+def test_what_a_space_that_shares_and_freezes_yields_it_contains() -> None:
+    found = space(EVERYTHING, {"match": "[bc]*", "together": True}, {"match": "a2", "frozen": True})
+    vectors = found.sample(np.random.default_rng(1), 100)
+    configurations = [found.decode(vector) for vector in vectors]
+    assert (found.encode(configurations) == vectors).all()
+    assert not any("a2" in configuration for configuration in configurations)

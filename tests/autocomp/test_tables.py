@@ -51,3 +51,10 @@ def test_no_trials_make_a_table_with_typed_columns() -> None:
     table = trial_table([], SPACE, set())
     assert table.num_rows == 0
     assert str(table.schema.field("choice/b/weight_bits").type) == "int64"
+
+
+def test_a_shared_choice_has_a_column_for_every_layer() -> None:
+    space = SearchSpace(("a", "b"), (Knob("a", "weight_bits", (8, 4), ("b",)),))
+    four = Configuration({"a": Choice(weight_bits=4), "b": Choice(weight_bits=4)})
+    (row,) = trial_table([Trial(0, four, Status.COMPLETE)], space, set()).to_pylist()
+    assert (row["choice/a/weight_bits"], row["choice/b/weight_bits"]) == (4, 4)

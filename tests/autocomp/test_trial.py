@@ -23,8 +23,15 @@ def test_a_record_survives_json(status: Status) -> None:
         reason="none",
         duration_s=1.5,
         image_passes=3e6,
+        rungs=((0, 2.5, 0.1), (1 / 3, 0.1 + 0.2, 0.9)),
     )
     assert Trial.from_record(json.loads(json.dumps(trial.to_record()))) == trial
+
+
+def test_a_record_of_an_earlier_version_has_no_rungs() -> None:
+    record = Trial(0, Configuration({})).to_record()
+    del record["rungs"]
+    assert Trial.from_record(record).rungs == ()
 
 
 def test_a_record_is_plain_data_whatever_measured_the_metrics() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import nn
 
+from autocomp.budget import Budget, Effort, Ledger
 from autocomp.choice import Configuration
 from autocomp.errors import ClusterError
 from autocomp.evaluate import Measurement
@@ -34,7 +35,7 @@ class Pretender:
     def __init__(self, behaviour: Callable[[Configuration], float]) -> None:
         self.behaviour = behaviour
 
-    def run(self, configuration: Configuration, *, seed: int) -> Iterator[tuple[nn.Module | None, Measurement]]:
+    def run(self, configuration: Configuration, *, seed: int, levels: Sequence[float]) -> Iterator[tuple[nn.Module | None, Measurement]]:
         for epoch in range(EPOCHS + 1):
             loss = self.behaviour(configuration)
             metrics = {"accuracy": 1 - loss, "loss": loss, "latency_s": loss, "energy_j": loss}
@@ -97,6 +98,24 @@ def test_every_trial_comes_back_with_its_last_metrics(session: Session) -> None:
         assert trial.status is Status.COMPLETE
         assert trial.fidelity == EPOCHS
         assert trial.metrics["loss"] == steady(trial.configuration)
+    assert session.remaining == 0
+
+
+def test_a_trial_tells_what_was_measured_on_the_way(session: Session) -> None:
+    run(session, steady)
+    for trial in session.ended:
+        loss = steady(trial.configuration)
+        assert trial.rungs == tuple((float(epoch), loss, 1 - loss) for epoch in range(EPOCHS + 1))
+    assert [t.rungs for t in session.journal.trials()] == [t.rungs for t in session.ended]
+
+
+def test_trials_go_on_until_the_budget_has_no_room_for_another(session: Session) -> None:
+    # a trial costs 1 pass; 5 of 8 are the trials' part, and two run at a time
+    session.total = sys.maxsize
+    session.ledger = Ledger(Budget.parse("8img"), Effort(1, 1, 3, 0.5), 2, 0.0)
+    run(session, steady)
+    assert len(session.ended) == 5
+    assert session.ledger.spent == 5
     assert session.remaining == 0
 
 

@@ -19,6 +19,7 @@ from autocomp.compression.quantizers.power_of_two import LogWeight, PowerOfTwoWe
 from autocomp.compression.quantizers.sign import SignInput
 from autocomp.compression.quantizers.ternary import TernaryWeight, TrainedTernaryWeight
 from autocomp.compression.quantizers.uniform import UniformWeight
+from autocomp.compression.quantizers.xnor import XnorInput
 
 WEIGHT_MODULES: Mapping[str, Callable[[Tensor, int], nn.Module]] = {
     "uniform": UniformWeight,
@@ -29,6 +30,7 @@ WEIGHT_MODULES: Mapping[str, Callable[[Tensor, int], nn.Module]] = {
     "power_of_two": PowerOfTwoWeight,
     "log": LogWeight,
     "dorefa": DoReFaWeight,
+    "hashed_binary": lambda weight, bits: BinaryWeight(),  # from another start, see `hashing`
 }
 """From a layer's weight and the bits to the parametrization, by `autocomp.choice.WEIGHT_QUANTIZERS`."""
 
@@ -37,5 +39,6 @@ INPUT_MODULES: Mapping[str, Callable[[int], InputQuantizer]] = {
     "dorefa": DoReFaInput,
     "half_wave": HalfWaveInput,
     "sign": SignInput,
+    "xnor": XnorInput,
 }
 """From the bits to the quantizer, by `autocomp.choice.ACTIVATION_QUANTIZERS`."""

@@ -8,6 +8,11 @@ from torch import Tensor, nn
 from autocomp.compression.quantizers.grid import LEAST
 from autocomp.compression.quantizers.uniform import UniformWeight
 
+_WITHIN = 0.499
+"""Of a step: how far a weight may be from the value that it is to be rounded to."""
+
+_RECOVERY = 5  # rounds of recovering full-precision weights; the first two bring nearly all
+
 _ROUNDS = 20  # of fitting one side of a term after the other; a few are enough (Kolda and O'Leary 1998)
 
 
@@ -56,6 +61,38 @@ def ternary_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     x, scales, y = semidiscrete(left.T @ first.flatten(1), len(first))
     outer = x.T.reshape(second.movedim(1, 0).shape).movedim(0, 1)
     return (scales[:, None] * y.T).reshape(first.shape), outer.contiguous()
+
+
+@torch.no_grad()
+def full_precision(first: Tensor, second: Tensor, rounded_first: Tensor, rounded_second: Tensor) -> tuple[Tensor, Tensor]:
+    """Full-precision weights that round to ternary factors, with a product nearer to the layer that they came from.
+
+    Training begins with them instead of the ternary weights, whose roundings say nothing about which are nearly another value (the
+    recovery of full-precision weights, Wang et al., "Fixed-point factorized networks", CVPR 2017, section 3.2): ``min |W - X' D Y'^T|``
+    over factors within half a step of ``X`` and ``Y``, by coordinate descent; no step makes the error larger.
+
+    Args:
+        first: factor of the layer, ``r x ..``.
+        second: the one behind it, ``n x r x ..``.
+        rounded_first: what `ternary_pair` makes of the first.
+        rounded_second: and of the second.
+    """
+    target = second.movedim(1, 0).flatten(1).T.double() @ first.flatten(1).double()
+    inner, outer = rounded_first.flatten(1).double(), rounded_second.movedim(1, 0).flatten(1).T.double()
+    steps = inner.abs().amax(1, keepdim=True)
+    inner_bounds = [inner + _WITHIN * sign * steps for sign in (-1, 1)]
+    outer_bounds = [outer + _WITHIN * sign for sign in (-1, 1)]
+    rest = target - outer @ inner
+    for _ in range(_RECOVERY):
+        for t in range(len(inner)):
+            x, y = outer[:, t].clone(), inner[t].clone()
+            rest += torch.outer(x, y)
+            x = (rest @ y / y.square().sum().clamp(min=LEAST)).clamp(outer_bounds[0][:, t], outer_bounds[1][:, t])
+            y = (x @ rest / x.square().sum().clamp(min=LEAST)).clamp(inner_bounds[0][t], inner_bounds[1][t])
+            rest -= torch.outer(x, y)
+            outer[:, t], inner[t] = x, y
+    recovered = outer.T.reshape(second.movedim(1, 0).shape).movedim(0, 1)
+    return inner.reshape(first.shape).to(first), recovered.contiguous().to(second)
 
 
 def fixed_point_modules(first: Tensor, second: Tensor) -> tuple[UniformWeight, UniformWeight]:

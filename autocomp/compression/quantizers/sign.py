@@ -28,11 +28,17 @@ class _Sign(torch.autograd.Function):
         return inside, torch.dot(gradient.flatten(), signs.flatten())
 
 
+def signs_of(x: Tensor, scale: Tensor) -> Tensor:
+    """``scale sign(x)``, zero counting as negative, with the gradient of the hard hyperbolic tangent."""
+    signs: Tensor = _Sign.apply(x, scale)  # type: ignore[no-untyped-call]
+    return signs
+
+
 class SignInput(InputQuantizer):
     """``beta sign(x)`` with one ``beta`` for the layer: BNN (Hubara 2016) with the scale of XNOR-Net (Rastegari 2016).
 
-    ``beta = mean |x|`` is the scale with the least squared error (Rastegari 2016, section 3.2, for the whole input; the paper's
-    matrix K of one scale per position is left out). It is fitted to the first batch and learned from there on.
+    ``beta = mean |x|`` is the scale with the least squared error (Rastegari 2016, section 3.2, for the whole input; `XnorInput` has
+    the paper's matrix K of one scale per position). It is fitted to the first batch and learned from there on.
 
     Zero counts as negative. So the sign of what comes out of a ReLU is the sign of what went in, which is what both papers
     take, and a network need not be built anew with the sign in place of its activation functions.
@@ -48,5 +54,4 @@ class SignInput(InputQuantizer):
 
     def quantize(self, x: Tensor) -> Tensor:
         """The activations on two levels."""
-        signs: Tensor = _Sign.apply(x, self.log_scale.exp())  # type: ignore[no-untyped-call]
-        return signs
+        return signs_of(x, self.log_scale.exp())

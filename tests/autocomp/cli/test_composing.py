@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_default_is_complete_and_named_after_task_and_hardware(tree: ConfigTree) -> None:
     config = tree.compose([])
     assert config["name"] == "digits-fpga"
-    assert set(config["objectives"]) == {"accuracy", "latency_s", "energy_j", "size_bytes"}
+    assert set(config["objectives"]) == {"accuracy", "latency_s", "energy_j", "size_bytes", "macs", "params", "loss"}
     assert config["hw"] == {"_target_": "hwmodels.load_device", "device": "zcu102", "parameters": {}}
 
 
@@ -84,7 +84,9 @@ def test_the_users_own_folder_adds_names(folder: Path) -> None:
     [
         (["trials=abc"], "`trials` has the wrong type"),
         (["trials=1.5"], "`trials` has the wrong type"),
-        (["trials=null"], "`trials` has the wrong type"),
+        (["budget=20x"], "`budget` must be a positive time (90s, 20m, 1.5h) or number of image passes (2e6img), but is '20x'"),
+        (["budget=-5m"], "`budget` must be a positive time"),
+        (["finetune.polish_share=1"], "`finetune.polish_share` must lie in [0, 1), but is 1"),
         (["seed=x"], "`seed` has the wrong type"),
         (["tracking.enabled=maybe"], "`tracking.enabled` has the wrong type"),
         (["finetune.epochs=many"], "`finetune.epochs` has the wrong type"),
@@ -98,14 +100,18 @@ def test_the_users_own_folder_adds_names(folder: Path) -> None:
         (["cluster.cpus_per_trial=0"], "`cluster.cpus_per_trial` must be positive"),
         (["objectives.latency_s.limit=-1"], "`objectives.latency_s.limit` must be a positive number"),
         (["objectives.latency_s.direction=up"], "must be min or max"),
+        (["objectives.latency_s.limit=fast"], "`objectives.latency_s.limit` must be a positive number, or a share of the teacher's"),
         (["+objectives.speed.limit=1"], "An objective is one of accuracy"),
+        (["best.limits.latency_s=fast"], "`best.limits.latency_s` must be a positive number"),
+        (["warm_start=3"], "`warm_start` must be the folder of an earlier run, or a list of them, but is 3."),
+        (["warm_start=[3]"], "`warm_start` must be the folder of an earlier run, or a list of them, but is [3]."),
         (["trials=1,2"], "has several"),
         (["fpga"], "written key=value"),
         (["out='x"], "written key=value"),
         (["seed.x=1"], "`seed` has no settings below it"),
         (["hw=device"], "`hw.device` has no default"),
         (["name=${nothing}"], "Interpolation key 'nothing' not found"),
-        (["~trials"], "`trials` has no default"),
+        (["~objectives"], "`objectives` has no default"),
     ],
 )
 def test_a_bad_value_is_named_with_its_rule(tree: ConfigTree, settings: list[str], message: str) -> None:
@@ -189,6 +195,24 @@ def test_a_searchers_own_settings_win_over_what_the_run_gives(tmp_path: Path, mo
     monkeypatch.syspath_prepend(str(tmp_path))
     config = {"searcher": {"_target_": "lab_searcher.propose", "_partial_": True, "seed": 5}}
     assert build_searcher(config)(problem="p", seed=0, trials=9) == ("p", 5, 9)
+
+
+def test_a_profile_is_for_searchers_whose_class_asks_for_it_and_that_are_not_told_to_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = "class Blind:\n    def __init__(self, problem, *, seed, trials, surrogate=True, preset=None): ...\n"
+    (tmp_path / "lab_profile.py").write_text(f"{blind}class Guided(Blind):\n    uses_profile = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def uses(name: str, **settings: object) -> bool:
+        return build_searcher({"searcher": {"_target_": f"lab_profile.{name}", "_partial_": True, **settings}}).uses_profile
+
+    assert uses("Guided")
+    assert uses("Guided", surrogate=True)
+    assert not uses("Guided", surrogate=False)
+    assert uses("Guided", preset=None)
+    assert not uses("Guided", preset="amc")
+    assert not uses("Blind")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from autocomp.cli import main
+from autocomp.cli.composing import ConfigTree
 from autocomp.results import CONFIG, FRONT, SUMMARY
 from autocomp.tables import write_table
 
@@ -45,6 +46,48 @@ def test_show_says_why_an_inaccurate_member_is_the_best(tmp_path: Path, capsys: 
 def test_show_can_print_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", finished_run(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"] == SMALL
+
+
+def chosen_anew(folder: Path) -> str:
+    """A finished run with all that a choice of the best needs: a whole configuration, and the front in its summary."""
+    finished_run(folder)
+    (folder / CONFIG).write_text(yaml.safe_dump(ConfigTree().compose(["tracking=none"])))
+    summary = json.loads((folder / SUMMARY).read_text())
+    (folder / SUMMARY).write_text(json.dumps(summary | {"front": [SMALL, TINY]}))
+    return str(folder)
+
+
+def test_the_best_can_be_chosen_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = chosen_anew(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["show", run, "--prefer", "accurate", "best.limits.latency_s=20%"]) == 0  # of 20 us
+    out = capsys.readouterr().out
+    assert "Best *:  trial 3, the most accurate, within latency_s 20%" in out
+    assert "3 *" in out
+    assert out.endswith(f"Model:   {tmp_path}/models/trial-0003\n")
+    assert main(["show", run, "--json", "best.max_drop=0.2"]) == 0  # the knee of two is the cheaper one
+    assert json.loads(capsys.readouterr().out)["best"] == TINY
+    assert main(["show", run, "--json", "--prefer", "weighted", "best.weights={accuracy:100,latency_s:1}"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"] == SMALL
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prefer", "knees"], "There is no `best.rule` 'knees'. Did you mean 'knee'?"),
+        (["seed=3"], "Here only settings below `best` can be changed, but 'seed' is none of them."),
+        (["best.drop=3"], "There is no setting 'best.drop'."),
+        (["best.costs=[speed]"], "`best.costs` may name accuracy, energy_j, latency_s, size_bytes, but names 'speed'."),
+    ],
+)
+def test_a_best_that_cannot_be_chosen_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["show", chosen_anew(tmp_path), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_resuming_a_finished_run_only_prints_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

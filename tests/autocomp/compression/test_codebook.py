@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +185,8 @@ def test_what_is_built_is_what_is_said_on_paper(model: str, quantizer: str) -> N
     graph, shape, methods = prepared(model)
     workload = trace(graph, shape)
     rules = [{"match": "*", "weight_bits": [1, 3, 8], "weight_quantizer": [quantizer], "sparsity": [0, 0.5], "rank": [1.0, 0.4]}]
-    space = build_space(rules, workload, methods)
+    anything: Any = [SimpleNamespace(supported=m.supported, lower=m.lower) for m in methods]  # as large as their layers, too
+    space = build_space(rules, workload, anything)
     problem = Problem(workload, space, methods, None, (), {})  # type: ignore[arg-type]  # nothing is priced here
     for vector in space.sample(np.random.default_rng(0), 2):
         configuration = replaced(space.decode(vector), quantizer)
@@ -241,3 +244,25 @@ def test_bad_settings_are_named() -> None:
         Codebooks("linar")
     with pytest.raises(ConfigError, match="of the weight_quantizer 'product' must be 1 to 8"):
         Choice(weight_bits=12, weight_quantizer="product")
+
+
+@pytest.mark.parametrize(
+    ("bits", "quantizer", "message"),
+    [
+        # a kernel of 16 x 1 x 3 x 3 has 144 weights, fewer than 256 values; one of 32 x 16 x 3 x 3 has 288 sub-vectors
+        ([4, 8], ["uniform", "kmeans"], "`kmeans` of 8 bits is for layer 'conv1'; give it a rule with at most 7 bits or another"),
+        ([8, 2], ["product"], "`product` of 8 bits is for layer 'layer1.0.conv1'; give it a rule with at most 3 bits or another"),
+    ],
+)
+def test_a_codebook_larger_than_its_layer_is_one_clear_line(bits: list[int], quantizer: list[str], message: str) -> None:
+    graph, shape, methods = prepared("digits_resnet")
+    with pytest.raises(ConfigError) as error:
+        build_space([{"match": "*", "weight_bits": bits, "weight_quantizer": quantizer}], trace(graph, shape), methods)
+    assert str(error.value).startswith(f"A codebook must not be larger than its layer, but {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_codebook_as_large_as_its_layer_can_be_chosen() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 16, 4))  # 256 weights
+    space = build_space([{"weight_bits": [8], "weight_quantizer": ["kmeans"]}], trace(network, (1, 8, 8)), default_methods(None))
+    assert space.decode(np.zeros(2, np.int64))["0"].weight_bits == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ RULES: list[dict[str, Any]] = [
         "activation_quantizer": ["uniform", "dorefa", "half_wave"],
     },
     {"position": "first", "weight_bits": [32, 2], "weight_quantizer": ["ternary", "trained_ternary", "power_of_two", "log"]},
-    {"position": "last", "weight_bits": [32, 1], "weight_quantizer": ["binary", "dorefa"]},
-    {"position": "last", "activation_bits": [32, 1], "activation_quantizer": ["sign", "dorefa", "half_wave"]},
+    {"position": "last", "weight_bits": [32, 1], "weight_quantizer": ["binary", "hashed_binary", "dorefa"]},
+    {"position": "last", "activation_bits": [32, 1], "activation_quantizer": ["sign", "xnor", "dorefa", "half_wave"]},
 ]
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "lenet5": (lambda: build("lenet5", classes=10, input_shape=(1, 28, 28)), (1, 28, 28)),
@@ -70,7 +71,8 @@ def check(model: str, chosen: tuple[str, ...], n: int) -> SearchSpace:
     graph, shape, every = prepared(model)
     methods = tuple(m for m in every if type(m).__name__ in chosen)
     workload = trace(graph, shape)
-    space = build_space(RULES, workload, methods)
+    anything: Any = [SimpleNamespace(supported=m.supported, lower=m.lower) for m in methods]  # codebooks as large as their layers, too
+    space = build_space(RULES, workload, anything)
     problem = Problem(workload, space, methods, None, (), {})  # type: ignore[arg-type]  # nothing is priced here
     vectors = space.sample(np.random.default_rng(len(chosen)), n)
     lowered = problem.lower(space.table(vectors))

@@ -369,7 +369,7 @@ def test_the_space_of_quantizers_offers_them_inside_a_network_and_uniform_ones_a
         ({"activation_bits": 1}, "`activation_bits` must be 2 to 16, or 32 for floating point, but is 1"),
         (
             {"activation_bits": 4, "activation_quantizer": "log"},
-            "`activation_quantizer` must be one of uniform, dorefa, half_wave, sign, but",
+            "`activation_quantizer` must be one of uniform, dorefa, half_wave, sign, xnor, but",
         ),
     ],
 )

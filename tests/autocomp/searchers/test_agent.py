@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocomp.problem import Problem
-from autocomp.searchers.agent import Agent, Walk, draw_preferences, regret
+from autocomp.searchers.agent import Agent, draw_preferences, regret
+from autocomp.searchers.composition import Composition
+from autocomp.searchers.walk import Walk
 from autocomp.space import Knob
 
 Toy = Callable[..., Problem]
@@ -26,13 +28,13 @@ UNEVEN = (
 @given(seed=st.integers(0, 2**31))
 def test_a_walk_ends_in_the_vector_that_it_came_from(toy: Toy, seed: int) -> None:
     space = toy(3, knobs=UNEVEN).space
-    walk = Walk(toy(3, knobs=UNEVEN))
+    walk = Walk(Composition(toy(3, knobs=UNEVEN)))
     vectors = space.sample(np.random.default_rng(seed), 5)
     assert (walk.vectors(walk.actions(vectors)) == vectors).all()
 
 
 def test_only_layers_with_a_decision_are_walked(toy: Toy) -> None:
-    walk = Walk(toy(3, knobs=UNEVEN))
+    walk = Walk(Composition(toy(3, knobs=UNEVEN)))
     assert (walk.length, walk.kinds) == (2, 2)  # conv0 and conv2; sparsity and weight bits
     assert walk.mask.tolist() == [[0, 1], [1, 1]]
     # bits 8, 6, 4, 2: option 1 of 0..3 is 1/3; sparsity option 2 of 0..2 is 1; bits option 1 of 0..1 is 1
@@ -40,7 +42,7 @@ def test_only_layers_with_a_decision_are_walked(toy: Toy) -> None:
 
 
 def test_a_state_knows_what_came_before_and_not_what_comes(toy: Toy) -> None:
-    walk = Walk(toy(4))
+    walk = Walk(Composition(toy(4)))
     preferences = torch.tensor([[0.2, 0.3, 0.5]] * 2)
     actions = torch.rand(1, walk.length, walk.kinds).repeat(2, 1, 1)
     actions[1, 2] = 1 - actions[1, 2]
@@ -58,7 +60,7 @@ def test_regret_is_the_worst_weighted_goal_and_a_little_of_all() -> None:
 
 
 def test_proposals_stay_in_their_range_and_follow_the_noise(toy: Toy) -> None:
-    walk = Walk(toy(3))
+    walk = Walk(Composition(toy(3)))
     agent = Agent(walk, 3, seed=0)
     preferences = draw_preferences(np.random.default_rng(0), 1, 3).expand(64, -1)
     spreads = []
@@ -73,7 +75,7 @@ def test_proposals_stay_in_their_range_and_follow_the_noise(toy: Toy) -> None:
 def test_the_critic_learns_what_an_action_costs(toy: Toy) -> None:
     # a world of one layer, where the outcome is the strength itself and its opposite: nothing to bootstrap
     problem = toy(1, knobs=(Knob("conv0", "weight_bits", tuple(range(16, 1, -1))),))
-    walk = Walk(problem)
+    walk = Walk(Composition(problem))
     agent = Agent(walk, 3, seed=0, rate=5e-3)
     generator = np.random.default_rng(0)
     for option in generator.integers(0, 15, 60):

@@ -1,4 +1,4 @@
-"""What is particular to AMOSA."""
+"""What is particular to annealing: on trials alone, as published, and on a surrogate."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from autocomp.choice import Configuration
+from autocomp.pareto import ParetoFront
 from autocomp.problem import Problem
 from autocomp.searchers import AnnealingSearcher, Searcher
-from autocomp.searchers.annealing import domination_amount, shifted
+from autocomp.searchers.gain import GainModel
 from autocomp.trial import Status, Trial
 
 Toy = Callable[..., Problem]
@@ -19,34 +20,18 @@ Measure = Callable[[Problem, int, Configuration], Trial]
 Play = Callable[[Searcher, Problem, range], list[Trial]]
 
 
-def test_domination_amount_is_the_product_over_the_objectives_that_differ() -> None:
-    # |0.5 - 0.1| / 1 x |2 - 1| / 4, the second objective is equal: 0.4 x 0.25 = 0.1
-    a, b = np.array([[0.5, 3.0, 2.0]]), np.array([0.1, 3.0, 1.0])
-    np.testing.assert_allclose(domination_amount(a, b, np.array([1.0, 9.0, 4.0])), [0.1])
-
-
 def test_the_temperature_falls_geometrically_over_the_planned_trials(toy: Toy, play: Play) -> None:
     problem = toy()
-    searcher = AnnealingSearcher(problem, seed=0, trials=20, hottest=1.0, coldest=0.01)
+    searcher = AnnealingSearcher(problem, seed=0, trials=20, surrogate=False, hottest=1.0, coldest=0.01)
     play(searcher, problem, range(10))
     assert searcher.temperature == pytest.approx(0.1)  # halfway between 1 and 0.01
     play(searcher, problem, range(10, 25))
     assert searcher.temperature == pytest.approx(0.01)
 
 
-def test_moves_stay_in_the_space_and_always_touch_a_free_knob(toy: Toy) -> None:
-    space = toy().space
-    middle = space.canonical(space.cardinalities // 2)
-    moves = shifted(space, middle, np.random.default_rng(0), 400, knobs=2.0)
-    assert (moves >= 0).all()
-    assert (moves < space.cardinalities).all()
-    assert (moves != middle).any(1).mean() > 0.6  # a how-knob of two options is clipped half of the time
-    assert (moves[:, space.cardinalities == 1] == 0).all()
-
-
 def test_a_stronger_move_that_saves_nothing_is_pointless(toy: Toy, measure: Measure) -> None:
     problem = toy()
-    searcher = AnnealingSearcher(problem, seed=0, trials=8)
+    searcher = AnnealingSearcher(problem, seed=0, trials=8, surrogate=False)
     mild = np.zeros(len(problem.space.knobs), np.int64)
     searcher.tell(measure(problem, 0, problem.space.decode(mild)))
     # activation bits have no price here, and the pattern has none either; 7 bits cost less energy than 8
@@ -65,7 +50,7 @@ def test_a_stronger_move_that_saves_nothing_is_pointless(toy: Toy, measure: Meas
 
 def test_trials_that_run_at_the_same_time_ride_different_chains(toy: Toy, play: Play) -> None:
     problem = toy()
-    searcher = AnnealingSearcher(problem, seed=0, trials=40)
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, surrogate=False)
     play(searcher, problem, range(searcher.start))
     for i in range(20, 25):
         searcher.ask(i)
@@ -75,7 +60,7 @@ def test_trials_that_run_at_the_same_time_ride_different_chains(toy: Toy, play: 
 
 def test_a_pruned_trial_leaves_archive_and_chains_alone(toy: Toy, play: Play, measure: Measure) -> None:
     problem = toy()
-    searcher = AnnealingSearcher(problem, seed=0, trials=40)
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, surrogate=False)
     play(searcher, problem, range(searcher.start))
     archive = searcher.archive.tolist()
     configuration = searcher.ask(20)
@@ -100,7 +85,7 @@ def test_a_cold_chain_moves_to_what_nothing_dominates(
     toy: Toy, play: Play, measure: Measure, *, accuracy: float, share: float, moves: bool
 ) -> None:
     problem = toy()
-    searcher = AnnealingSearcher(problem, seed=0, trials=40, hottest=1e-9, coldest=1e-9)
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, surrogate=False, hottest=1e-9, coldest=1e-9)
     play(searcher, problem, range(searcher.start))
     configuration = searcher.ask(20)
     assert configuration is not None
@@ -109,3 +94,36 @@ def test_a_cold_chain_moves_to_what_nothing_dominates(
     searcher.tell(replace(told, metrics={**told.metrics, **costs, "accuracy": accuracy}))
     assert (searcher.chains[0][0] == len(searcher.vectors) - 1) == moves
     assert searcher.chains[0][0] in searcher.archive
+
+
+def test_imagination_counts_on_what_is_running(toy: Toy, play: Play) -> None:
+    problem = toy()
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, chains=8, steps=16)
+    play(searcher, problem, range(8))
+    asked = [searcher.ask(i) for i in range(8, 12)]  # nothing is told: each counts on what the others are expected to give
+    expected = searcher.forecast(problem.space.encode([c for c in asked if c is not None])).values
+    assert np.abs(expected[:, None] - expected).sum(-1)[np.triu_indices(4, 1)].min() > 1e-3
+    alone = GainModel(searcher.values[searcher.archive], guessed=0)(expected[:1], np.zeros(1))
+    beside = searcher.gain_model()(expected[:1], np.zeros(1))
+    assert beside[0] == pytest.approx(0, abs=1e-12) or beside[0] < alone[0]
+
+
+def test_imagined_chains_go_on_from_real_results(toy: Toy, play: Play) -> None:
+    problem = toy()
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, chains=8, steps=4)
+    play(searcher, problem, range(8))
+    anchors = {searcher.vectors[row].tobytes() for row in searcher.archive}
+    places = [place.tobytes() for place in searcher.places]
+    begin = [vector.tobytes() for vector in searcher._anchored()]
+    assert all(vector in anchors for vector in begin[::2])
+    assert begin[1::2] == places[1::2]
+
+
+def test_a_surrogate_is_worth_many_trials(toy: Toy, play: Play) -> None:
+    problem = toy()
+
+    def covered(n: int, *, surrogate: bool) -> float:
+        searcher = AnnealingSearcher(problem, seed=1, trials=n, surrogate=surrogate, chains=16, steps=24)
+        return ParetoFront(problem.objectives, play(searcher, problem, range(n))).hypervolume(problem.reference_point)
+
+    assert covered(16, surrogate=True) > covered(48, surrogate=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autocomp.choice import Choice, Choices, Configuration
 from autocomp.compression import Quantization, calibrate, compress, default_methods
-from autocomp.compression.quantizers.fixed_point import nearest_ternary, semidiscrete
+from autocomp.compression.quantizers.fixed_point import full_precision, nearest_ternary, original, semidiscrete, ternary_pair
 from autocomp.compression.quantizers.ternary import TernaryWeight
 from autocomp.errors import ConfigError
 from autocomp.export import bake
@@ -152,3 +152,39 @@ def test_a_layer_that_has_no_factors_is_one_clear_line() -> None:
         ConfigError, match=r"^`fixed_point_factorized` weights need two factors, but layer '4' has 1; see `factorization`\.$"
     ):
         compress(network(), Configuration({"4": choice("svd")}), (Quantization(),))
+
+
+def test_full_precision_weights_are_worked_by_hand() -> None:
+    # W = (1.2, 0.8) as one term: the first factor's ternary part is (1, 1), its scale 1, the second's 1. Within half a step of them
+    # 1 (1.2, 0.8) is W itself.
+    first, second = torch.tensor([[1.2, 0.8]]), torch.tensor([[1.0]])
+    rounded = ternary_pair(first, second)
+    torch.testing.assert_close(rounded[0], torch.tensor([[1.0, 1.0]]))
+    inner, outer = full_precision(first, second, *rounded)
+    torch.testing.assert_close(outer @ inner, torch.tensor([[1.2, 0.8]]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_begins_with_weights_that_round_to_the_factors_and_come_nearer_to_the_layer(kind: str) -> None:
+    name = KINDS[kind]
+    plain = compress(network(), Configuration({name: Choice(rank=0.9, factorization=kind)}), default_methods(None)).get_submodule(name)
+    whole = product(plain)
+    first, second = weights(plain)
+    pair = ternary_pair(first, second)
+    ternary = pair[1].movedim(1, 0).flatten(1).T @ pair[0].flatten(1)
+    parts = [part for part in built(kind).get_submodule(name).modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    for part, rounded in zip(parts, pair, strict=True):
+        torch.testing.assert_close(part.weight, rounded)
+    inner, outer = (original(part).detach() for part in parts)
+    recovered = outer.movedim(1, 0).flatten(1).T @ inner.flatten(1)
+    assert (recovered - whole).norm() < 0.5 * (ternary - whole).norm()
+
+
+def test_with_enough_terms_the_weights_come_back() -> None:
+    matrix = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    errors = []
+    for terms in (6, 24, 96):
+        x, scales, y = semidiscrete(matrix, terms)
+        errors.append(((x * scales @ y.T - matrix).norm() / matrix.norm()).item())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-3

@@ -1,14 +1,15 @@
-"""NSGA-II (Deb 2002) as Optuna implements it, behind ask and tell: the evolutionary baseline."""
+"""Optuna's samplers behind ask and tell: the baselines that everyone knows."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import IntDistribution
-from optuna.samplers import NSGAIISampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import TrialState
 
 from autocomp.choice import Configuration
@@ -17,29 +18,31 @@ from autocomp.searchers.base import VectorSearcher, outcome
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
 
-DRAWS = 4  # children that are drawn before one is mended
+DRAWS = 4  # proposals that are drawn before one is mended
 
 
-class EvolutionSearcher(VectorSearcher):
-    """Optuna's NSGA-II; a child that is infeasible or known is replaced by a feasible new vector close to it.
+class SampledSearcher(VectorSearcher):
+    """What an Optuna sampler proposes; what is infeasible or known is replaced by a feasible new vector close to it.
 
-    Optuna ranks complete trials only: pruned, infeasible and failed ones leave the population. Its own state is not ours
+    Optuna learns from complete trials only: pruned, infeasible and failed ones leave its study. Its own state is not ours
     to save, so the history of asks and tells is saved and played again.
 
     Args:
         problem, seed, trials, start: see `VectorSearcher`.
-        population: individuals of one generation.
     """
 
-    def __init__(self, problem: Problem, *, seed: int, trials: int, start: int = 0, population: int = 20) -> None:
+    def __init__(self, problem: Problem, *, seed: int, trials: int, start: int | None = 0) -> None:
         super().__init__(problem, seed=seed, trials=trials, start=start)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = NSGAIISampler(population_size=population, seed=seed)
-        self.study = optuna.create_study(directions=["minimize"] * len(problem.goals), sampler=sampler)
+        self.study = optuna.create_study(directions=["minimize"] * len(problem.goals), sampler=self.sampler(seed))
         options = zip(self.space.names, self.space.cardinalities.tolist(), strict=True)
         self.distributions = {name: IntDistribution(0, count - 1) for name, count in options}
         self.numbers: dict[int, int] = {}  # running trial -> Optuna's number
         self.history: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def sampler(self, seed: int) -> BaseSampler:
+        """Makes the sampler."""
 
     def ask(self, trial_id: int) -> Configuration | None:
         """See `Searcher.ask`."""
@@ -52,18 +55,18 @@ class EvolutionSearcher(VectorSearcher):
         super().tell(trial)
 
     def propose(self, trial_id: int) -> Vectors | None:
-        """The first child that may be asked."""
+        """The first of some proposals that may be asked."""
         for _ in range(DRAWS):
-            child = self.study.ask(self.distributions)
-            vector = self._vector(child.params)
+            proposal = self.study.ask(self.distributions)
+            vector = self._vector(proposal.params)
             if len(self.fresh(vector[None])):
-                self.numbers[trial_id] = child.number
+                self.numbers[trial_id] = proposal.number
                 return vector
-            self.study.tell(child, state=TrialState.FAIL)
+            self.study.tell(proposal, state=TrialState.FAIL)
         return self.near(vector)
 
     def learn(self, trial: Trial, vector: Vectors) -> None:
-        """Enter a complete trial in the population, whoever proposed it."""
+        """Enter a complete trial in the study, whoever proposed it."""
         if trial.status is Status.COMPLETE:
             number = self.numbers.pop(trial.id, None)
             if number is None:
@@ -72,7 +75,7 @@ class EvolutionSearcher(VectorSearcher):
             self.study.tell(number, outcome(self.problem, trial).tolist())
 
     def forget(self, trial_id: int) -> None:
-        """Drop a child that did not complete."""
+        """Drop a proposal that did not complete."""
         number = self.numbers.pop(trial_id, None)
         if number is not None:
             self.study.tell(number, state=TrialState.FAIL)
@@ -92,3 +95,36 @@ class EvolutionSearcher(VectorSearcher):
                 self.ask(event["ask"])
             else:
                 self.tell(Trial.from_record(event["tell"]))
+
+
+class EvolutionSearcher(SampledSearcher):
+    """NSGA-II (Deb 2002).
+
+    Args:
+        problem, seed, trials, start: see `VectorSearcher`.
+        population: individuals of one generation.
+    """
+
+    def __init__(self, problem: Problem, *, seed: int, trials: int, start: int = 0, population: int = 20) -> None:
+        self.population = population
+        super().__init__(problem, seed=seed, trials=trials, start=start)
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `SampledSearcher.sampler`."""
+        return NSGAIISampler(population_size=self.population, seed=seed)
+
+
+class ParzenSearcher(SampledSearcher):
+    """The tree-structured Parzen estimator for several objectives (Ozaki 2022)."""
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `SampledSearcher.sampler`."""
+        return TPESampler(seed=seed)
+
+
+class GaussianSearcher(SampledSearcher):
+    """A Gaussian process over the knobs; takes many seconds for an ask from some twenty knobs on, so that it suits small spaces."""
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """See `SampledSearcher.sampler`."""
+        return GPSampler(seed=seed)

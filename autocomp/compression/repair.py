@@ -1,0 +1,30 @@
+"""Repair: what can be made good without training, after a network was compressed and calibrated."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from autocomp.compression.bias_correction import correct_biases
+from autocomp.compression.calibration import reestimate_batch_norm
+from autocomp.compression.reconstruction import reconstruct
+
+
+def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: bool, biases: bool) -> int:
+    """Fit the network to what it was made from, in place.
+
+    Args:
+        student: compressed and calibrated.
+        origin: what it was compressed from.
+        images: normalised, ``n x c x h x w``.
+        layers: fit layers to the origin's outputs, see `reconstruct`.
+        biases: let biases take up the shift of mean outputs, see `correct_biases`.
+
+    Returns:
+        How many images went through a network.
+    """
+    passes = 0
+    if layers:
+        passes += reconstruct(student, origin, images) + reestimate_batch_norm(student, images)
+    if biases:
+        passes += correct_biases(student, origin, images) + reestimate_batch_norm(student, images)
+    return passes

@@ -1,0 +1,124 @@
+"""Portfolio: several searchers that share what they know; who contributes more is asked more often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from autocomp.errors import UnknownNameError
+from autocomp.pareto import hypervolume
+from autocomp.problem import Problem
+from autocomp.searchers.annealing import AnnealingSearcher
+from autocomp.searchers.base import VectorSearcher, outcome
+from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.reinforcement import ReinforcementSearcher
+from autocomp.space import Vectors
+from autocomp.trial import Status, Trial
+
+MEMBERS: Mapping[str, Callable[..., GuidedSearcher]] = {"annealing": AnnealingSearcher, "rl": ReinforcementSearcher}
+FORGETTING = 0.9  # of what a member contributed, for each later trial
+LEAST = 0.2  # share of the asks of a member that contributes nothing
+
+
+class PortfolioSearcher(VectorSearcher):
+    """Annealing and reinforcement learning at once.
+
+    Every member is told every trial and knows what the others have under way. Each ask goes to one of them, drawn by the hypervolume
+    that its trials added lately, so that the share of each follows what it contributes and none is left out.
+
+    Args:
+        problem, seed, trials, start: see `GuidedSearcher`.
+        members: settings of each member, by name; the names are `MEMBERS`.
+
+    Raises:
+        UnknownNameError: on the settings of a member that does not exist.
+    """
+
+    uses_profile = True
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        trials: int,
+        start: int | None = None,
+        members: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(problem, seed=seed, trials=trials, start=0)
+        settings = members or {}
+        for unknown in settings.keys() - MEMBERS.keys():
+            raise UnknownNameError("member of a portfolio", unknown, MEMBERS)
+        self.members = {n: make(problem, seed=seed, trials=trials, start=start, **settings.get(n, {})) for n, make in MEMBERS.items()}
+        self.credits = dict.fromkeys(self.members, 0.0)
+        self.asker: dict[int, str] = {}  # running trial -> the member that proposed it
+        self.values = np.zeros((0, len(problem.goals)))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """How often each member is asked."""
+        total = sum(self.credits.values())
+        even = 1 / len(self.members)
+        earned = {name: credit / total if total > 0 else even for name, credit in self.credits.items()}
+        spare = 1 - LEAST * len(self.members)
+        return {name: LEAST + spare * share for name, share in earned.items()}
+
+    def propose(self, trial_id: int) -> Vectors | None:
+        """What a member proposes; the others count it as under way."""
+        shares = self.shares
+        name = str(self.generator.choice(list(shares), p=list(shares.values())))
+        configuration = self.members[name].ask(trial_id)
+        if configuration is None:
+            return None
+        vector = np.asarray(self.space.encode([configuration])[0])
+        self.asker[trial_id] = name
+        for other, member in self.members.items():
+            if other != name:
+                member.expect(trial_id, vector)
+        return vector
+
+    def pace(self, share: float) -> None:
+        """See `VectorSearcher.pace`."""
+        super().pace(share)
+        for member in self.members.values():
+            member.pace(share)
+
+    def tell(self, trial: Trial) -> None:
+        """See `Searcher.tell`."""
+        super().tell(trial)
+        for member in self.members.values():
+            member.tell(trial)
+
+    def learn(self, trial: Trial, vector: Vectors) -> None:
+        """Credit whoever proposed the trial with what it adds to the front."""
+        if trial.status is not Status.COMPLETE:
+            return
+        before, corner = self.values, np.ones(len(self.problem.goals))
+        self.values = np.concatenate([before, outcome(self.problem, trial)[None]])
+        gain = hypervolume(self.values, corner) - hypervolume(before, corner)
+        self.credits = {name: FORGETTING * credit for name, credit in self.credits.items()}
+        if trial.id in self.asker:
+            self.credits[self.asker[trial.id]] += gain
+
+    def forget(self, trial_id: int) -> None:
+        """See `VectorSearcher.forget`."""
+        self.asker.pop(trial_id, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Searcher.state_dict`."""
+        return super().state_dict() | {
+            "members": {name: member.state_dict() for name, member in self.members.items()},
+            "credits": dict(self.credits),
+            "asker": dict(self.asker),
+            "values": self.values.tolist(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Searcher.load_state_dict`."""
+        super().load_state_dict(state)
+        for name, member in self.members.items():
+            member.load_state_dict(state["members"][name])
+        self.credits, self.asker = dict(state["credits"]), dict(state["asker"])
+        self.values = np.array(state["values"], np.float64).reshape(-1, len(self.problem.goals))

@@ -1,0 +1,112 @@
+"""The agent's imagined episodes, and what is asked because of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autocomp.choice import Configuration
+from autocomp.pareto import ParetoFront
+from autocomp.problem import Problem
+from autocomp.searchers import AmcSearcher, HaqSearcher, ReinforcementSearcher, Searcher
+from autocomp.searchers.agent import Agent
+from autocomp.searchers.composition import Composition
+from autocomp.searchers.walk import Walk
+from autocomp.space import Knob
+from autocomp.trial import Trial
+
+Toy = Callable[..., Problem]
+Measure = Callable[[Problem, int, Configuration], Trial]
+Play = Callable[..., list[Trial]]
+SMALL: dict[str, Any] = {"warm_up": 100, "memory": 256, "proposals": 64, "generations": 3}
+PUBLISHED: dict[str, Callable[..., Searcher]] = {
+    "amc": partial(AmcSearcher, warmup=4, metric="latency_s"),
+    "haq": partial(HaqSearcher, warmup=4, metric="energy_j"),
+}
+
+
+def hypervolume(problem: Problem, trials: list[Trial]) -> float:
+    return ParetoFront(problem.objectives, trials).hypervolume(problem.reference_point)
+
+
+def test_a_tiny_space_is_covered_in_few_trials(toy: Toy, measure: Measure, play: Play) -> None:
+    problem = toy(3, knobs=tuple(Knob(f"conv{i}", "weight_bits", (8, 6, 4, 3, 2)) for i in range(3)))
+    everything = [problem.space.decode(np.array(index)) for index in np.ndindex(5, 5, 5)]
+    best = hypervolume(problem, [measure(problem, i, c) for i, c in enumerate(everything)])
+    told = play(ReinforcementSearcher(problem, seed=0, trials=30, **SMALL), problem, range(30))
+    assert hypervolume(problem, told) > 0.97 * best
+
+
+def test_what_is_imagined_has_exact_prices_and_the_surrogates_guess(toy: Toy, play: Play) -> None:
+    problem = toy(3)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=20, **SMALL)
+    play(searcher, problem, range(8))
+    searcher._learn(1)
+    actions, outcomes = searcher.agent.imagined
+    assert (searcher.walk.vectors(actions) == searcher.episodes).all()
+    expected = searcher.forecast(searcher.episodes)
+    np.testing.assert_allclose(outcomes, np.minimum(expected.values, 4.0), rtol=1e-6)
+    assert len(searcher.episodes) <= 256
+    assert len(searcher.agent.actions) == 8  # trials stay apart
+
+
+def test_decisions_are_taken_anew_towards_the_actor_and_only_some(toy: Toy) -> None:
+    walk = Walk(Composition(toy(4)))
+    agent, generator = Agent(walk, 3, seed=0), np.random.default_rng(0)
+    with torch.no_grad():
+        *_, weight, bias = agent.actor.parameters()
+        weight.zero_()
+        bias.fill_(4.0)  # an actor that wants 0.98 everywhere
+    walks = torch.full((256, walk.length, walk.kinds), 0.5) * walk.mask
+    preferences = torch.full((256, 3), 1 / 3)
+    anew = agent.redecide(walks, preferences, 0.01, torch.tensor(0.25), generator)
+    changed = anew != walks
+    assert float(changed.float().sum() / walk.mask.sum() / 256) == pytest.approx(0.25, abs=0.03)
+    assert (anew[:, walk.mask == 0] == 0).all()
+    assert float(anew[changed].mean()) == pytest.approx(0.74, abs=0.02)  # halfway between 0.5 and 0.98
+
+
+def test_pending_trials_are_counted_and_not_asked_again(toy: Toy, play: Play) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    play(searcher, problem, range(8))
+    asked = [searcher.ask(i) for i in range(8, 16)]
+    assert len(set(asked)) == 8
+    vectors = problem.space.encode([c for c in asked if c is not None])
+    assert set(searcher.pending) == set(range(8, 16))
+    expected = searcher.forecast(vectors)
+    without = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    without.load_state_dict(searcher.state_dict())
+    without.pending = {}
+    # what is under way is expected to be there already, so that asking for it again gains next to nothing
+    gain, before = (s.gain_model()(expected.values, np.zeros(8)).sum() for s in (searcher, without))
+    assert gain < 0.01 * before
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_agents_repeat_themselves_with_one_seed_and_go_on_from_a_state(name: str, toy: Toy, measure: Measure) -> None:
+    problem = toy(3)
+
+    def go(searcher: Searcher, first: int, last: int) -> list[Configuration]:
+        asked = []
+        for i in range(first, last):
+            configuration = searcher.ask(i)
+            assert configuration is not None
+            asked.append(configuration)
+            searcher.tell(measure(problem, i, configuration))
+        return asked
+
+    original, same = (PUBLISHED[name](problem, seed=3, trials=20) for _ in range(2))
+    assert go(original, 0, 8) == go(same, 0, 8)
+    file = io.BytesIO()
+    torch.save(original.state_dict(), file)
+    file.seek(0)
+    restored = PUBLISHED[name](problem, seed=3, trials=20)
+    restored.load_state_dict(torch.load(file, weights_only=True))
+    assert go(restored, 8, 14) == go(original, 8, 14)

@@ -1,0 +1,130 @@
+"""What is guessed before it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from autocomp.choice import Configuration
+from autocomp.problem import Problem
+from autocomp.searchers.composition import Composition, Features
+from autocomp.searchers.feasible import spread_sample
+from autocomp.searchers.surrogate import Curve, Surrogate
+from autocomp.sensitivity import Probe, Sensitivity, singles
+from autocomp.space import Vectors
+from autocomp.trial import Trial
+
+Toy = Callable[..., Problem]
+Measure = Callable[[Problem, int, Configuration], Trial]
+
+
+def profiled(problem: Problem, measure: Measure, mixtures: int = 24) -> Problem:
+    """The problem with the profile of the toy's own accuracy: a loss is the logarithm of what is left of it."""
+    space = problem.space
+    together = [space.decode(v) for v in spread_sample(space, np.random.default_rng(1), mixtures)]
+    probes = []
+    for configuration in [*singles(space), *together]:
+        left = (measure(problem, 0, configuration).metrics["accuracy"] - 0.1) / 0.89
+        probes.append(Probe(configuration, -float(np.log(max(left, 1e-9))), left * 0.99))
+    return replace(problem, sensitivity=Sensitivity(0.99, 256, 0.0, tuple(probes)))
+
+
+def features(problem: Problem, vectors: Vectors) -> Features:
+    return Composition(problem).features(vectors, problem.paper_metrics(vectors)[0])
+
+
+def accuracies(problem: Problem, vectors: Vectors, measure: Measure) -> np.ndarray:
+    return np.array([measure(problem, 0, problem.space.decode(v)).metrics["accuracy"] for v in vectors])
+
+
+def told(surrogate: Surrogate, problem: Problem, vectors: Vectors, values: Sequence[float] | np.ndarray) -> None:
+    guesses = np.full((len(vectors), 2), np.nan)
+    surrogate.fit(features(problem, vectors), np.zeros(len(vectors)), np.asarray(values), guesses)
+
+
+def test_features_are_what_single_choices_cost_and_what_is_left(toy: Toy, measure: Measure) -> None:
+    problem = profiled(toy(2), measure)
+    vectors = np.zeros((2, len(problem.space.knobs)), np.int64)
+    vectors[1, problem.space.names.index("conv1/sparsity")] = 5
+    made_of = features(problem, vectors)
+    part = [(p.layer, p.switch) for p in Composition(problem).parts].index(("conv1", "sparsity"))
+    # the toy's second layer: sensitivity (0.3 + 2 |sin 7|) / 2, damage 2 x 0.5^3; the eight bits of all layers cost nothing much
+    assert made_of.losses[1, part] == pytest.approx((0.3 + 2 * abs(np.sin(7.0))) / 2 * 0.25, rel=1e-6)
+    assert made_of.losses[0, part] == 0
+    assert made_of.strengths[:, part].tolist() == [0.0, 5 / 9]
+    share = problem.paper_metrics(vectors)[0]["params"][1] / problem.baseline["params"]
+    assert made_of.capacity[1, 1] == pytest.approx(np.log(share))
+
+
+def test_without_a_profile_stronger_options_are_assumed_to_cost_more(toy: Toy) -> None:
+    composition = Composition(toy())
+    for part, table in zip(composition.parts, composition.tables, strict=True):
+        by_switch = table.reshape(part.options)
+        assert (np.diff(by_switch, axis=0) >= 0).all()
+
+
+def test_a_curve_is_inverted_by_the_strengths_at_which_it_has_fallen() -> None:
+    curve, x = Curve(0.5, 2.0, 0.3, 0.0, 0.01), np.linspace(-1.0, 1.5, 9)
+    for fidelity in (np.zeros(9), np.ones(9)):
+        np.testing.assert_allclose(curve.strengths(curve(x, fidelity), fidelity)[0], x, atol=1e-9)
+    flat, steep = curve.strengths(np.array([0.004, 0.4]), np.zeros(2))[1]
+    assert flat > 20 * steep  # a fall that hardly shows says little about where it came from
+
+
+@pytest.mark.parametrize("profile", [True, False])
+def test_guesses_rank_unseen_configurations(toy: Toy, measure: Measure, *, profile: bool) -> None:
+    problem = profiled(toy(), measure) if profile else toy()
+    generator = np.random.default_rng(3)
+    known, unseen = spread_sample(problem.space, generator, 24), spread_sample(problem.space, generator, 200)
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    told(surrogate, problem, known, accuracies(problem, known, measure))
+    mean, deviation = surrogate.predict(features(problem, unseen))
+    truth = accuracies(problem, unseen, measure)
+    assert spearmanr(mean, truth).statistic > (0.95 if profile else 0.85)
+    assert np.mean(np.abs(mean - truth) < 2 * deviation) > 0.8
+
+
+def test_a_profile_is_enough_to_begin_with(toy: Toy, measure: Measure) -> None:
+    problem = profiled(toy(), measure)
+    unseen = spread_sample(problem.space, np.random.default_rng(3), 200)
+    mean, _ = Surrogate(Composition(problem), "accuracy").predict(features(problem, unseen))
+    assert spearmanr(mean, accuracies(problem, unseen, measure)).statistic > 0.9
+
+
+def test_trials_correct_what_the_profile_says(toy: Toy, measure: Measure) -> None:
+    """Training repairs all of the damage that a profile without training foresees."""
+    problem = profiled(toy(), measure)
+    generator = np.random.default_rng(4)
+    known, unseen = spread_sample(problem.space, generator, 30), spread_sample(problem.space, generator, 100)
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    before, _ = surrogate.predict(features(problem, unseen))
+    told(surrogate, problem, known, np.full(30, problem.baseline["accuracy"]))
+    after, _ = surrogate.predict(features(problem, unseen))
+    assert before.mean() < 0.8
+    assert after.min() > problem.baseline["accuracy"] - 0.05
+
+
+def test_deviations_widen_when_trials_are_farther_off_than_claimed(toy: Toy, measure: Measure) -> None:
+    problem = profiled(toy(), measure)
+    vectors = spread_sample(problem.space, np.random.default_rng(5), 12)
+    made_of, values = features(problem, vectors), accuracies(problem, vectors, measure)
+    widths = []
+    for off in (0.0, 2.0):
+        surrogate = Surrogate(Composition(problem), "accuracy")
+        guesses = np.stack([values + off * 0.01, np.full(12, 0.01)], axis=1)
+        surrogate.fit(made_of, np.zeros(12), values, guesses)
+        widths.append(surrogate.width)
+    # (8 + 12 x 0) / (8 + 12) and (8 + 12 x 4) / (8 + 12)
+    np.testing.assert_allclose(widths, np.sqrt([8 / 20, 56 / 20]))
+
+
+def test_diverged_trials_are_left_out(toy: Toy) -> None:
+    problem = toy()
+    vectors = spread_sample(problem.space, np.random.default_rng(6), 10)
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    told(surrogate, problem, vectors, np.full(10, np.nan))
+    assert np.isfinite(surrogate.predict(features(problem, vectors))).all()
