@@ -83,10 +83,10 @@ def search(
         workers = connected()
         out.mkdir(parents=True, exist_ok=True)
         if not resume:
-            with new_file(out / CONFIG) as part:
-                part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
             run.warm.write(out)
             write_origin(out, run.origin)
+            with new_file(out / CONFIG) as part:  # the last: with it the run can be resumed
+                part.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
             for line in run.warm.lines:
                 progress.stage(line)
         run = run.profiled(searcher, workers)
