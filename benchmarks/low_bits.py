@@ -46,7 +46,7 @@ INNER: Mapping[str, Choice] = {
 """What becomes of all layers but the first and the last."""
 
 RECALLED_DROPS = {
-    "trained ternary": 0.6,  # Zhu 2017, ResNet-20 on CIFAR-10, first and last layer in floating point
+    "trained ternary": 0.6,  # Zhu 2016, ResNet-20 on CIFAR-10, first and last layer in floating point
     "4/4 bit": 0.3,  # this and the next two: Choi 2018 (PACT), ResNet-20 on CIFAR-10
     "3/3 bit": 0.5,
     "2/2 bit": 1.9,
