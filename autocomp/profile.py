@@ -20,6 +20,7 @@ from autocomp.choice import Configuration
 from autocomp.errors import AutocompError
 from autocomp.evaluate import Evaluator
 from autocomp.files import new_file
+from autocomp.models import arrays
 from autocomp.probing import Prober
 from autocomp.profile_plan import ProfilePlan
 from autocomp.progress import Progress
@@ -99,7 +100,7 @@ def measure_profile(
 def content_key(prober: Prober) -> str:
     """The name of everything that its probes depend on."""
     network = prober.network
-    weights = {name: value.numpy() for name, value in network.state_dict().items() if hasattr(value, "numpy")}
+    weights = arrays(network)
     about = {
         "measure": [MEASURE, autocomp.__version__],
         "network": [str(network), str(getattr(network, "code", "")), list(weights)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,14 +13,12 @@ from torch import nn
 
 from autocomp import cache, distill, hints
 from autocomp.distill import FineTuning
-from autocomp.errors import CheckpointError, ConfigError
+from autocomp.errors import ConfigError
 from autocomp.evaluate import Evaluator
-from autocomp.models import build, load_checkpoint
+from autocomp.models import arrays, build, restored
 from autocomp.progress import Progress
 from autocomp.tasks.base import Task
 from autocomp.tasks.images import evaluate
-
-logger = logging.getLogger(__name__)
 
 OF_TEACHING = ("temperature", "alpha", "batch_size", "images_per_epoch", "hint_weight", "attention_weight", "hint_layers", "gradient_bits")
 """Settings of fine-tuning by which a student is taught, too."""
@@ -84,7 +81,7 @@ def taught(student: nn.Module, settings: StudentSettings, lessons: Evaluator, pr
         progress: is told what is going on.
     """
     path = cache.directory() / "students" / f"{_key(settings, student, lessons)}.safetensors"
-    if not _restored(student, path):
+    if not restored(student, path):
         progress.stage(f"teaching the student {settings.model}, {settings.epochs} epochs")
         lessons = replace(lessons, finetune=replace(lessons.finetune, learning_rate=settings.learning_rate))
         lessons.taught(student, epochs=settings.epochs, seed=settings.seed)
@@ -97,23 +94,12 @@ def taught(student: nn.Module, settings: StudentSettings, lessons: Evaluator, pr
 def _key(settings: StudentSettings, student: nn.Module, lessons: Evaluator) -> str:
     """A name made from everything that shapes the weights."""
     code = [inspect.getsource(module) for module in (sys.modules[type(student).__module__], distill, hints)]
-    teacher = lessons.network.state_dict()
+    teacher = arrays(lessons.network)
     about = [asdict(settings), str(student), list(teacher), lessons.mean, lessons.std, _teaching(lessons.finetune), code]
     images = (lessons.train.images, lessons.train.labels)
-    return cache.digest(*images, about, *(value.numpy() for value in teacher.values() if isinstance(value, torch.Tensor)))
+    return cache.digest(*images, about, *teacher.values())
 
 
 def _teaching(finetune: FineTuning) -> dict[str, Any]:
     names = (*OF_TEACHING, *(OF_IMAGES if finetune.synthetic_images else ()))
     return {name: getattr(finetune, name) for name in names}
-
-
-def _restored(student: nn.Module, path: Any) -> bool:
-    if not path.exists():
-        return False
-    try:
-        load_checkpoint(student, path)
-    except CheckpointError as error:
-        logger.warning("The cached student is damaged and is trained again: %s", error)
-        return False
-    return True

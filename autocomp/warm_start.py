@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from autocomp.cache import digest
 from autocomp.choice import Configuration
@@ -23,6 +22,7 @@ from autocomp.errors import UsageError
 from autocomp.evaluate import Evaluator
 from autocomp.files import new_file
 from autocomp.journal import JOURNAL, Journal
+from autocomp.models import arrays
 from autocomp.objective import MEASURED_METRICS
 from autocomp.pareto import covering, nondominated, points
 from autocomp.problem import Problem
@@ -38,7 +38,7 @@ OTHERWISE = ("polish_epochs", "polish_members", "polish_share")  # settings that
 def origin(evaluator: Evaluator, config: Mapping[str, Any]) -> dict[str, str]:
     """What the accuracy of a trial depends on beside its configuration, as short names by topic."""
     problem, network = evaluator.problem, evaluator.network
-    weights = _weights(network)
+    weights = arrays(network)
     training = {key: value for key, value in config["finetune"].items() if key not in OTHERWISE}
     is_disturbed = evaluator.nonidealities(Configuration({})) is not None
     disturbances = problem.hardware.nonidealities(problem.workload) if is_disturbed else None
@@ -50,14 +50,10 @@ def origin(evaluator: Evaluator, config: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _weights(network: nn.Module) -> dict[str, NDArray[Any]]:
-    return {name: value.numpy() for name, value in network.state_dict().items() if hasattr(value, "numpy")}
-
-
 def _further(evaluator: Evaluator, config: Mapping[str, Any]) -> list[Any]:
     """What says something only where it differs from the default, so that earlier runs keep their names."""
     factorization, student = config.get("factorization") or {}, evaluator.student
-    weights = {} if student is None else _weights(student)
+    weights = {} if student is None else arrays(student)
     return ([factorization] if any(factorization.values()) else []) + ([digest(list(weights), *weights.values())] if weights else [])
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from autocomp.errors import ConfigError, UnknownNameError
 from autocomp.models.alexnet import AlexNet
 from autocomp.models.chatfield import VGGS
-from autocomp.models.checkpoint import load_checkpoint
+from autocomp.models.checkpoint import arrays, load_checkpoint, restored
 from autocomp.models.deep_resnet import DeepResNet
 from autocomp.models.densenet import DenseNet
 from autocomp.models.googlenet import GoogLeNet
@@ -25,7 +25,7 @@ from autocomp.models.shufflenet import ShuffleNet
 from autocomp.models.squeezenet import SqueezeNet
 from autocomp.models.vgg import VGG
 
-__all__ = ["MODELS", "LeNet5", "ResNet", "build", "load_checkpoint", "usual_images"]
+__all__ = ["MODELS", "LeNet5", "ResNet", "arrays", "build", "load_checkpoint", "restored", "usual_images"]
 
 _bottlenecks = partial(DeepResNet, bottleneck=True)
 

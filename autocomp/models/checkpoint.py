@@ -1,17 +1,27 @@
-"""Weights from a file into a network."""
+"""Weights from a file into a network, and as arrays."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from autocomp.errors import CheckpointError
 
+logger = logging.getLogger(__name__)
+
 SHOWN = 3
 """Names of weights that a message lists; more do not help to see what is wrong."""
+
+
+def arrays(model: nn.Module) -> dict[str, NDArray[Any]]:
+    """The weights of a network on the CPU and what else it keeps, by name, sharing memory."""
+    return {name: value.numpy() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:
@@ -41,6 +51,18 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
         found = "; ".join(f"{kind}: {_first(names)}" for kind, names in problems.items() if names)
         raise CheckpointError(f"Checkpoint '{path}' does not fit {type(model).__name__}: {found}. Choose the network it was saved from.")
     model.load_state_dict(weights)
+
+
+def restored(model: nn.Module, path: Path) -> bool:
+    """Fill ``model`` from an entry of the cache, if there is one; of a damaged one is warned, and it counts as none."""
+    if not path.exists():
+        return False
+    try:
+        load_checkpoint(model, path)
+    except CheckpointError as error:
+        logger.warning("A cached network is damaged and is trained again: %s", error)
+        return False
+    return True
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocomp.searchers.learning import layered, step
 from autocomp.searchers.walk import Walk
 from autocomp.space import Vectors
 
 SUM_SHARE = 0.1  # of the plain weighted sum in the scalarisation, so that no goal is ever ignored
 SMOOTHING, SMOOTHING_LIMIT = 0.1, 0.25  # noise on target actions, half of TD3's because actions span [0, 1] and not [-1, 1]
-LEAN = 1.0  # how far at most a decision that is taken anew goes to where the actor would go, 1 is all the way
 DELAY = 2  # critic updates for each one of the actor, as in TD3
 
 
@@ -25,10 +25,6 @@ def regret(outcomes: Tensor, preferences: Tensor) -> Tensor:
     """Augmented Chebyshev scalarisation, ``... x m`` twice to ``...``, less is better: its minima cover concave fronts too."""
     weighted = outcomes * preferences
     return weighted.max(-1).values + SUM_SHARE * weighted.sum(-1)
-
-
-def _network(inputs: int, outputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 class Agent:
@@ -61,8 +57,8 @@ class Agent:
         self.walk, self.tau, self.mix, self.batch = walk, tau, mix, batch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.actor = _network(walk.width, walk.kinds, hidden)
-            self.critics = nn.ModuleList([_network(walk.width + walk.kinds, goals, hidden) for _ in range(2)])
+            self.actor = layered(walk.width, walk.kinds, hidden)
+            self.critics = nn.ModuleList([layered(walk.width + walk.kinds, goals, hidden) for _ in range(2)])
         self.online = nn.ModuleDict({"actor": self.actor, "critics": self.critics})
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.actor_adam = torch.optim.Adam(self.actor.parameters(), rate, fused=True)
@@ -122,7 +118,7 @@ class Agent:
         """
         aim = torch.sigmoid(self.actor(self.walk.states(actions, preferences)))
         way, drawn = (torch.from_numpy(generator.random(actions.shape).astype(np.float32)) for _ in range(2))
-        anew = _truncated_normal(torch.lerp(actions, aim, LEAN * way), noise, generator)
+        anew = _truncated_normal(torch.lerp(actions, aim, way), noise, generator)
         return torch.where(drawn < share, anew, actions) * self.walk.mask
 
     def improve(self, generator: np.random.Generator) -> None:
@@ -142,12 +138,12 @@ class Agent:
         target = self._target(walked[rows, following], following, generator)
         target = torch.where((layer == following)[:, None], outcomes, self.mix * outcomes + (1 - self.mix) * target)
         pairs = torch.cat([states, actions], dim=1)
-        _step(self.critic_adam, sum((F.mse_loss(critic(pairs), target) for critic in self.critics), torch.zeros(())))
+        step(self.critic_adam, sum((F.mse_loss(critic(pairs), target) for critic in self.critics), torch.zeros(())))
 
         self.updates += 1
         if self.updates % DELAY == 0:
             expected = self.critics[0](torch.cat([states, self._act(self.actor, states, layer)], dim=1))
-            _step(self.actor_adam, regret(expected, preferences).mean())
+            step(self.actor_adam, regret(expected, preferences).mean())
             for target_weight, weight in zip(self.target.parameters(), self.online.parameters(), strict=True):
                 target_weight.lerp_(weight.detach(), self.tau)
 
@@ -195,9 +191,3 @@ def _truncated_normal(mean: Tensor, deviation: Tensor | float, generator: np.ran
     uniform = torch.from_numpy(generator.random(mean.shape).astype(np.float32))
     deviations: Tensor = torch.special.ndtri(low + uniform * (high - low))
     return (mean + deviation * deviations).clamp(0, 1)
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

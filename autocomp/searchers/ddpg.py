@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocomp.searchers.learning import layered, step
+
 HIDDEN = 300
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 TAU, BATCH = 0.01, 64
@@ -31,7 +33,7 @@ class Ddpg:
     def __init__(self, width: int, *, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.online = nn.ModuleDict({"actor": _network(width), "critic": _network(width + 1)})
+            self.online = nn.ModuleDict({"actor": layered(width, 1, HIDDEN), "critic": layered(width + 1, 1, HIDDEN)})
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.actor_adam = torch.optim.Adam(self.online["actor"].parameters(), ACTOR_RATE)
         self.critic_adam = torch.optim.Adam(self.online["critic"].parameters(), CRITIC_RATE)
@@ -60,8 +62,8 @@ class Ddpg:
         with torch.no_grad():
             later = _value(self.target, following, torch.sigmoid(self.target["actor"](following)))
             wanted = rewards - self.baseline + (1 - last) * later
-        _step(self.critic_adam, F.mse_loss(_value(self.online, states, actions), wanted))
-        _step(self.actor_adam, -_value(self.online, states, torch.sigmoid(self.online["actor"](states))).mean())
+        step(self.critic_adam, F.mse_loss(_value(self.online, states, actions), wanted))
+        step(self.actor_adam, -_value(self.online, states, torch.sigmoid(self.online["actor"](states))).mean())
         for slow, weight in zip(self.target.parameters(), self.online.parameters(), strict=True):
             slow.lerp_(weight.detach(), TAU)
 
@@ -77,16 +79,6 @@ class Ddpg:
         self.buffer, self.baseline = state["buffer"], state["baseline"]
 
 
-def _network(inputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
-
-
 def _value(networks: nn.ModuleDict, states: Tensor, actions: Tensor) -> Tensor:
     value: Tensor = networks["critic"](torch.cat([states, actions], dim=1))
     return value
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

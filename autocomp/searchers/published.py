@@ -15,7 +15,7 @@ from autocomp.objective import PAPER_METRICS
 from autocomp.problem import Problem
 from autocomp.searchers.base import VectorSearcher
 from autocomp.searchers.ddpg import Ddpg
-from autocomp.searchers.reinforcement import one_thread
+from autocomp.searchers.learning import one_thread
 from autocomp.space import Vectors
 from autocomp.trial import Trial
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from autocomp.searchers.agent import Agent, draw_preferences, regret
 from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.feasible import distinct, spread_sample, uniform_start
 from autocomp.searchers.guided import Forecast, GuidedSearcher
+from autocomp.searchers.learning import one_thread
 from autocomp.searchers.tempering import pushed
 from autocomp.searchers.walk import Walk, within_limits
 from autocomp.space import Vectors
@@ -22,17 +22,6 @@ from autocomp.trial import Trial
 FARTHEST = 4.0  # outcomes beyond count as this, so that the critics' range stays small
 LEAST = 0.02  # goals better than this are no reason to prefer them even more
 ANEW = np.array([1.0, 2.0, 4.0])  # knobs that are decided anew in a walk, on average
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several threads, and the other cores belong to the trials."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class ReinforcementSearcher(GuidedSearcher):

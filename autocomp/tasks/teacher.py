@@ -14,8 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from autocomp import cache, training
-from autocomp.errors import CheckpointError
-from autocomp.models import load_checkpoint
+from autocomp.models import restored
 from autocomp.tasks.base import ImageSet
 from autocomp.tasks.images import to_input
 
@@ -41,13 +40,8 @@ def trained_teacher(
     code = [inspect.getsource(module) for module in (sys.modules[type(model).__module__], training)]
     key = cache.digest(images.images, images.labels, [mean, std], str(model), asdict(recipe), seed, code)
     path = cache.directory() / "teachers" / f"{key}.safetensors"
-    if path.exists():
-        try:
-            load_checkpoint(model, path)
-        except CheckpointError as error:
-            logger.warning("The cached teacher is damaged and is trained again: %s", error)
-        else:
-            return model.eval()
+    if restored(model, path):
+        return model.eval()
     logger.info("Training a %s on %d images, %d epochs", type(model).__name__, len(images), recipe.epochs)
     scale = partial(to_input, mean=mean, std=std)
     model = training.train(build, images.images, images.labels, to_input=scale, recipe=recipe, seed=seed)

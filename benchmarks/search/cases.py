@@ -15,6 +15,7 @@ import torch
 from autocomp import cache
 from autocomp.choice import Configuration
 from autocomp.evaluate import Evaluator
+from autocomp.models import arrays
 from autocomp.pareto import ParetoFront
 from autocomp.problem import Problem
 from autocomp.profile import content_key
@@ -61,7 +62,7 @@ class Case:
     @cached_property
     def _key(self) -> str:
         """Everything that a trial's outcome depends on."""
-        weights = {name: value.numpy() for name, value in self.evaluator.network.state_dict().items()}
+        weights = arrays(self.evaluator.network)
         space = [[knob.layer, knob.name, [str(o) for o in knob.options]] for knob in self.evaluator.problem.space.knobs]
         return cache.digest(VERSION, self.name, space, str(self.evaluator.finetune), list(weights), *weights.values())
 
