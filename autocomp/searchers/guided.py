@@ -24,6 +24,7 @@ from autocomp.trial import Status, Trial
 
 EFFORT = 60_000  # layers that are priced for one ask, about: a fraction of a second
 FEWEST, MOST = 1_024, 4_096  # candidates that this may come down to
+CURIOSITY = 0.2  # share of a guess's deviation that counts for its gain: what promises most of thousands is often what is guessed wrong
 START = 4  # uniform configurations that are asked first where no profile was measured
 
 
@@ -34,7 +35,7 @@ class Forecast:
     Attributes:
         vectors: the candidates, ``b x k``, canonical.
         values: the goals in units of the reference box, ``b x m``, less is better; costs are exact, measured goals are guesses.
-        deviations: of the first measured goal, in the same unit (``b``).
+        deviations: of the first measured goal, in the same unit, as far as they count for the gain (``b``).
         violations: how far a candidate is from what limits and device allow; 0 where it is feasible on paper (``b``).
         metrics: everything that is known on paper (``b`` each).
     """
@@ -140,7 +141,7 @@ class GuidedSearcher(VectorSearcher):
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
             guesses[surrogate.metric], spread = surrogate.predict(made_of)
             if place == self.measured[0]:
-                deviations = spread / abs(self._span(place))
+                deviations = CURIOSITY * spread / abs(self._span(place))
         return Forecast(vectors, scaled(self.problem, {**metrics, **guesses}), deviations, violations, metrics)
 
     def _features(self, vectors: Vectors) -> Features:
