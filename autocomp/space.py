@@ -220,35 +220,43 @@ class SearchSpace:
         return True
 
     @cached_property
-    def _dependent(self) -> tuple[tuple[int, int, int], ...]:
-        """(how-knob, switch knob, index at which the switch is off) of every pair in one layer."""
+    def _dependent(self) -> tuple[Vectors, Vectors, Vectors]:
+        """How-knobs, their switch knobs, and the index at which each switch is off, of every pair in one layer."""
         place = {(k.layer, k.name): i for i, k in enumerate(self.knobs)}
         found = []
         for (layer, name), how in place.items():
             switch = place.get((layer, SWITCHES.get(name, "")))
             if switch is not None and DEFAULTS[SWITCHES[name]] in self.knobs[switch].options:
                 found.append((how, switch, self.knobs[switch].options.index(DEFAULTS[SWITCHES[name]])))
-        return tuple(found)
+        hows, switches, off = np.array(found, np.int64).reshape(-1, 3).T
+        return hows, switches, off
 
     def canonical(self, vectors: Vectors) -> Vectors:
         """The same configurations with every knob that has no effect at index 0; equal networks get equal vectors."""
         result = vectors.copy()
-        for how, switch, off in self._dependent:
-            result[..., how] = np.where(result[..., switch] == off, 0, result[..., how])
+        hows, switches, off = self._dependent
+        result[..., hows] *= result[..., switches] != off
         return result
+
+    @cached_property
+    def _codes(self) -> tuple[Vectors, Vectors, NDArray[np.float64]]:
+        """Of every decision about a layer: its vector entry, its place among the ``l * knobs`` codes, and the code of each option."""
+        layers = {layer: i for i, layer in enumerate(self.layers)}
+        columns = [i for i in self.of_layers for _ in self.knobs[i].layers]
+        places = [layers[layer] * len(KNOBS) + KNOBS.index(self.knobs[i].name) for i in self.of_layers for layer in self.knobs[i].layers]
+        codes = np.zeros((len(columns), int(self.cardinalities.max(initial=1))))
+        for row, column in zip(codes, columns, strict=True):
+            knob = self.knobs[column]
+            known = CATEGORIES.get(knob.name)
+            row[: len(knob.options)] = [known.index(option) if known else option for option in knob.options]
+        return np.array(columns, np.int64), np.array(places, np.int64), codes
 
     def table(self, vectors: Vectors) -> Choices:
         """The choices of many vectors, ``b x k`` in, ``b x l`` arrays out."""
-        codes = np.empty((len(vectors), len(self.layers), len(KNOBS)))
-        codes[:] = Choice().codes
-        place = {layer: i for i, layer in enumerate(self.layers)}
-        for i in self.of_layers:
-            knob = self.knobs[i]
-            known = CATEGORIES.get(knob.name)
-            values = np.array([known.index(o) if known else o for o in knob.options], np.float64)
-            for layer in knob.layers:
-                codes[:, place[layer], KNOBS.index(knob.name)] = values[vectors[:, i]]
-        return Choices.from_codes(codes, self.layers)
+        columns, places, codes = self._codes
+        table = np.tile(np.array(Choice().codes, np.float64), (len(vectors), len(self.layers)))
+        table[:, places] = codes[np.arange(len(columns)), vectors[:, columns]]
+        return Choices.from_codes(table.reshape(len(vectors), len(self.layers), len(KNOBS)), self.layers)
 
     def designs(self, vectors: Vectors) -> Designs:
         """The devices of many vectors, ``b x k`` in, ``b`` values for each parameter out."""
@@ -262,7 +270,8 @@ class SearchSpace:
     def neighbours(self, vector: Vectors, generator: np.random.Generator, n: int) -> Vectors:
         """``n`` vectors that each differ from the given one in one random knob, ``n x k``, canonical; equal to it if no knob is free."""
         result = np.repeat(vector[None], n, axis=0)
-        idle = [how for how, switch, off in self._dependent if vector[switch] == off]
+        hows, switches, off = self._dependent
+        idle = hows[vector[switches] == off]
         free = np.setdiff1d(np.flatnonzero(self.cardinalities > 1), idle)
         if free.size:
             knob = generator.choice(free, n)

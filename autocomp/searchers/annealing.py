@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from autocomp.problem import Problem
 from autocomp.searchers.amosa import accept, archived
-from autocomp.searchers.base import scaled
+from autocomp.searchers.base import Floats, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.knowledge import Knowledge
 from autocomp.searchers.tempering import Chains, moved
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
@@ -30,7 +32,7 @@ class AnnealingSearcher(GuidedSearcher):
     does the chain of an infeasible trial.
 
     Args:
-        problem, seed, trials, start, surrogate: see `GuidedSearcher`.
+        problem, seed, trials, start, surrogate, known: see `GuidedSearcher`.
         hottest, coldest: temperatures, in units of the domination amount: of the ladder, or of the geometric schedule over the trials.
         knobs: how many knobs a move changes at the hottest, on average; one at the coldest.
         chains: on the ladder.
@@ -49,6 +51,7 @@ class AnnealingSearcher(GuidedSearcher):
         trials: int,
         start: int | None = None,
         surrogate: bool = True,
+        known: Knowledge | None = None,
         hottest: float = 0.01,
         coldest: float = 1e-4,
         knobs: float = 4.0,
@@ -60,7 +63,7 @@ class AnnealingSearcher(GuidedSearcher):
         soft: int = 128,
         hard: int = 64,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate)
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known)
         self.hottest, self.coldest, self.knobs = hottest, coldest, knobs
         self.steps, self.rounds = steps or max(int(0.6 * self.looks / chains), 1), rounds
         self.candidates, self.patience = candidates, patience
@@ -68,6 +71,7 @@ class AnnealingSearcher(GuidedSearcher):
         self.is_imagining = surrogate
         self.ladder = np.geomspace(coldest, hottest, chains)
         self.places = np.zeros((0, len(self.space.knobs)), np.int64)  # where the imagined chains stand
+        self.prices = np.zeros((0, len(problem.goals)))  # of every trial, as in `_exact`
         self.chains: list[list[int]] = []  # on trials: [current trial's row in `vectors`, rejections in a row]
         self.riding: dict[int, int] = {}  # running trial -> its chain
 
@@ -79,7 +83,7 @@ class AnnealingSearcher(GuidedSearcher):
 
     def _imagine(self) -> Vectors | None:
         """Anneal in imagination and refine what promises most."""
-        chains = Chains(self.space, self.forecast, self.ladder, knobs=self.knobs, soft=self.soft, hard=self.hard)
+        chains = Chains(self.space, self.known.forecast, self.ladder, knobs=self.knobs, soft=self.soft, hard=self.hard)
         self.places, met = chains.walk(self._anchored(), self.steps, self.generator)
         return self.most_promising(met, rounds=self.rounds)
 
@@ -89,10 +93,10 @@ class AnnealingSearcher(GuidedSearcher):
         if not len(self.places):
             sample = np.concatenate([uniform_start(self.problem, count), spread_sample(self.space, self.generator, count)])
             self.places = sample[:count]
-        archive = self.archive
+        archive = self.known.archive
         if not len(archive):
             return self.places
-        anchors = self.vectors[self.generator.choice(archive, count)]
+        anchors = self.known.vectors[self.generator.choice(archive, count)]
         return np.where((np.arange(count) % 2 == 0)[:, None], anchors, self.places)
 
     # on trials
@@ -104,12 +108,12 @@ class AnnealingSearcher(GuidedSearcher):
 
     def _move(self, trial_id: int) -> Vectors | None:
         """A move from the current point of a chain that waits for no trial."""
-        if not len(self.archive):
+        if not len(self.known.archive):
             return None
         chain = next((c for c in range(len(self.chains)) if c not in self.riding.values()), len(self.chains))
         if chain == len(self.chains):
             self.chains.append([self._base(), 0])
-        current = self.vectors[self.chains[chain][0]]
+        current = self.known.vectors[self.chains[chain][0]]
         knobs = 1 + (self.knobs - 1) * (1 - self.progress)
         moves = moved(self.space, np.repeat(current[None], self.candidates, axis=0), self.generator, np.full(self.candidates, knobs))
         moves = self.fresh(moves)
@@ -124,19 +128,26 @@ class AnnealingSearcher(GuidedSearcher):
         Prices are exact, so a move is pointless if something known is nowhere stronger and nowhere dearer: it cannot be
         expected to be more accurate either, whatever their devices. One of the others is drawn.
         """
-        known = np.concatenate([self.vectors, moves])
-        prices = scaled(self.problem, self.problem.paper_metrics(known)[0])
-        cost = np.concatenate([known[:, self.space.of_layers], np.nan_to_num(prices)], axis=1)
-        dominated = (cost[None] <= cost[len(self.vectors) :, None]).all(-1).sum(1) > 1  # one is the move itself
+        vectors = np.concatenate([self.known.vectors, moves])
+        prices = np.concatenate([self.prices, self._exact(self.problem.paper_metrics(moves)[0])])
+        move, other = np.nonzero((prices <= prices[len(self.known.vectors) :, None]).all(-1))  # where the other is nowhere dearer
+        is_milder = (vectors[other][:, self.space.of_layers] <= moves[move][:, self.space.of_layers]).all(1)
+        dominated = np.bincount(move[is_milder], minlength=len(moves)) > 1  # one is the move itself
         worth = moves[~dominated] if not dominated.all() else moves
         return np.asarray(self.generator.choice(worth))
 
-    def learn(self, trial: Trial, vector: Vectors) -> None:
-        """Remember a trial and move its chain as AMOSA decides."""
-        super().learn(trial, vector)
+    def _exact(self, metrics: Mapping[str, ArrayLike]) -> Floats:
+        """The goals that are no matter of measurement, in units of the reference box, ``n x m``; 0 for the others."""
+        values = np.nan_to_num(scaled(self.problem, metrics), nan=np.inf)  # what is missing makes no other move pointless
+        values[..., self.known.measured] = 0.0
+        return values
+
+    def react(self, trial: Trial, vector: Vectors) -> None:
+        """Move the chain of a trial as AMOSA decides."""
+        self.prices = np.concatenate([self.prices, np.atleast_2d(self._exact(trial.metrics))])
         chain = self.riding.get(trial.id)
         if chain is not None and trial.status is Status.COMPLETE:
-            self._step(chain, len(self.values) - 1)
+            self._step(chain, len(self.known.values) - 1)
 
     def forget(self, trial_id: int) -> None:
         """Free the chain of an ended trial."""
@@ -146,9 +157,9 @@ class AnnealingSearcher(GuidedSearcher):
     def _step(self, chain: int, new: int) -> None:
         """Accept, reject or jump."""
         current, rejected = self.chains[chain]
-        archive = self.kept
+        archive, values = self.kept, self.known.values
         temperature = np.array([self.temperature])
-        accepted, jumps = accept(self.values[[current]], self.values[[new]], self.values[archive], temperature, self.generator)
+        accepted, jumps = accept(values[[current]], values[[new]], values[archive], temperature, self.generator)
         where = int(archive[jumps[0]]) if jumps[0] >= 0 else new if accepted[0] else current
         rejected = rejected + 1 if where == current else 0
         self.chains[chain] = [self._base(), 0] if rejected >= self.patience else [where, rejected]
@@ -156,24 +167,26 @@ class AnnealingSearcher(GuidedSearcher):
     @property
     def kept(self) -> Vectors:
         """Rows of the archive, thinned where it grew too large."""
-        complete = np.flatnonzero(~np.isnan(self.values).any(axis=1))
-        return complete[archived(self.values[complete], self.soft, self.hard)]
+        values = self.known.values
+        complete = np.flatnonzero(~np.isnan(values).any(axis=1))
+        return complete[archived(values[complete], self.soft, self.hard)]
 
     def _base(self) -> int:
         """An archive member to go on from, one far from the others more likely."""
         archive = self.kept
-        distances = np.abs(self.values[archive, None] - self.values[archive]).sum(-1)
+        values = self.known.values[archive]
+        distances = np.abs(values[:, None] - values).sum(-1)
         isolation = np.sort(distances, axis=1)[:, 1:3].sum(1) + 1e-9
         return int(self.generator.choice(archive, p=isolation / isolation.sum()))
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        places = torch.from_numpy(self.places.copy())
-        return super().state_dict() | {"places": places, "chains": [list(chain) for chain in self.chains], "riding": dict(self.riding)}
+        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in ("places", "prices")}
+        return super().state_dict() | arrays | {"chains": [list(chain) for chain in self.chains], "riding": dict(self.riding)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
-        self.places = state["places"].numpy().copy()
+        self.places, self.prices = state["places"].numpy().copy(), state["prices"].numpy().copy()
         self.chains = [list(chain) for chain in state["chains"]]
         self.riding = dict(state["riding"])

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from autocomp.choice import Configuration
+from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.feasible import bridge, everything, find_feasible, single_changes, spread_sample, uniform_start
 from autocomp.space import Vectors
@@ -112,13 +113,17 @@ class VectorSearcher(ABC):
 
     def ask(self, trial_id: int) -> Configuration | None:
         """See `Searcher.ask`."""
-        vector = self._next(trial_id)
+        vector = self.next(trial_id)
         if vector is None:
             return None
-        self.asked[vector.tobytes()] = None
+        self.expect(trial_id, vector)
         return self.space.decode(vector)
 
-    def _next(self, trial_id: int) -> Vectors | None:
+    def expect(self, trial_id: int, vector: Vectors) -> None:
+        """Count on a trial, whoever asked for it; it is not asked again."""
+        self.asked[vector.tobytes()] = None
+
+    def next(self, trial_id: int) -> Vectors | None:
         """A uniform vector at first, then a proposal, or else anything new."""
         opening = self.fresh(uniform_start(self.problem, self.start if len(self.asked) < self.start else 0))
         if len(opening):
@@ -129,12 +134,19 @@ class VectorSearcher(ABC):
 
     def tell(self, trial: Trial) -> None:
         """See `Searcher.tell`."""
-        if self.space.contains(trial.configuration):
-            vector = self.space.encode([trial.configuration])[0]
+        vector = self._encoded(trial.configuration)
+        if vector is not None:
             self.asked[vector.tobytes()] = None
             if trial.status in (Status.COMPLETE, Status.PRUNED):
                 self.learn(trial, vector)
         self.forget(trial.id)
+
+    def _encoded(self, configuration: Configuration) -> Vectors | None:
+        """The canonical vector of a configuration; None where the space cannot yield it."""
+        try:
+            return np.asarray(self.space.encode([configuration])[0])
+        except ConfigError:
+            return None
 
     @property
     def progress(self) -> float:

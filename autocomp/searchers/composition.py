@@ -76,13 +76,21 @@ class Composition:
     def _switches(self) -> NDArray[np.int64]:
         return np.array([part.columns[0] for part in self.parts], np.int64)
 
+    @cached_property
+    def _lookup(self) -> tuple[Floats, Vectors, Vectors, Vectors, NDArray[np.bool_]]:
+        """Losses of all choices; of each part the first of them, how many an option of its switch has, its how-knob, whether it has one."""
+        first = np.cumsum([0, *(len(table) for table in self.tables)], dtype=np.int64)[:-1]
+        strides = np.array([part.options[-1] if len(part.options) > 1 else 1 for part in self.parts], np.int64)
+        hows = np.array([part.columns[-1] for part in self.parts], np.int64)
+        return np.concatenate([np.zeros(0), *self.tables]), first, strides, hows, hows != self._switches
+
     def features(self, vectors: Vectors, metrics: Mapping[str, Floats]) -> Features:
         """Of ``b x k`` vectors with the given paper metrics (``b`` each)."""
-        losses = [table[part.numbers(vectors)] for part, table in zip(self.parts, self.tables, strict=True)]
+        losses, first, strides, hows, has_how = self._lookup
         most = np.maximum(self.problem.space.cardinalities[self._switches] - 1, 1)
         shares = [metrics[name] / self.problem.baseline[name] for name in CAPACITY]
         return Features(
-            losses=np.stack(losses, axis=1) if losses else np.zeros((len(vectors), 0)),
+            losses=losses[first + vectors[:, self._switches] * strides + vectors[:, hows] * has_how],
             strengths=vectors[:, self._switches] / most,
             capacity=np.log(np.maximum(np.stack(shares, axis=1), LEAST)),
         )

@@ -118,6 +118,8 @@ def uniform_start(problem: Problem, n: int) -> Vectors:
     Parameters of the device follow multiples of the square roots of primes (Richtmyer 1951), so that any two meet in every pair.
     """
     knobs = problem.space.knobs
+    if n < 1:
+        return np.zeros((0, len(knobs)), np.int64)
     points = np.arange(OVERSAMPLING * n)
     ratio = 2.0
     for _ in range(32):  # the fixed point of x^(d+1) = x + 1, d = 3

@@ -11,8 +11,9 @@ from autocomp.errors import UnknownNameError
 from autocomp.pareto import hypervolume
 from autocomp.problem import Problem
 from autocomp.searchers.annealing import AnnealingSearcher
-from autocomp.searchers.base import VectorSearcher, outcome
+from autocomp.searchers.base import VectorSearcher
 from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.knowledge import Knowledge
 from autocomp.searchers.reinforcement import ReinforcementSearcher
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
@@ -25,8 +26,8 @@ LEAST = 0.2  # share of the asks of a member that contributes nothing
 class PortfolioSearcher(VectorSearcher):
     """Annealing and reinforcement learning at once.
 
-    Every member is told every trial and knows what the others have under way. Each ask goes to one of them, drawn by the hypervolume
-    that its trials added lately, so that the share of each follows what it contributes and none is left out.
+    The members share what is known: every trial, what is under way, and one surrogate. Each ask goes to one of them, drawn by the
+    hypervolume that its trials added lately, so that the share of each follows what it contributes and none is left out.
 
     Args:
         problem, seed, trials, start: see `GuidedSearcher`.
@@ -51,10 +52,15 @@ class PortfolioSearcher(VectorSearcher):
         settings = members or {}
         for unknown in settings.keys() - MEMBERS.keys():
             raise UnknownNameError("member of a portfolio", unknown, MEMBERS)
-        self.members = {n: make(problem, seed=seed, trials=trials, start=start, **settings.get(n, {})) for n, make in MEMBERS.items()}
+        self.known = Knowledge(problem)
+        self.members = {
+            name: make(problem, seed=seed, trials=trials, start=start, known=self.known, **settings.get(name, {}))
+            for name, make in MEMBERS.items()
+        }
+        for member in self.members.values():
+            member.asked = self.asked
         self.credits = dict.fromkeys(self.members, 0.0)
         self.asker: dict[int, str] = {}  # running trial -> the member that proposed it
-        self.values = np.zeros((0, len(problem.goals)))
 
     @property
     def shares(self) -> dict[str, float]:
@@ -66,18 +72,18 @@ class PortfolioSearcher(VectorSearcher):
         return {name: LEAST + spare * share for name, share in earned.items()}
 
     def propose(self, trial_id: int) -> Vectors | None:
-        """What a member proposes; the others count it as under way."""
+        """What a member proposes."""
         shares = self.shares
         name = str(self.generator.choice(list(shares), p=list(shares.values())))
-        configuration = self.members[name].ask(trial_id)
-        if configuration is None:
-            return None
-        vector = np.asarray(self.space.encode([configuration])[0])
-        self.asker[trial_id] = name
-        for other, member in self.members.items():
-            if other != name:
-                member.expect(trial_id, vector)
+        vector = self.members[name].next(trial_id)
+        if vector is not None:
+            self.asker[trial_id] = name
         return vector
+
+    def expect(self, trial_id: int, vector: Vectors) -> None:
+        """See `VectorSearcher.expect`."""
+        super().expect(trial_id, vector)
+        self.known.pending[trial_id] = vector
 
     def pace(self, share: float) -> None:
         """See `VectorSearcher.pace`."""
@@ -85,26 +91,24 @@ class PortfolioSearcher(VectorSearcher):
         for member in self.members.values():
             member.pace(share)
 
-    def tell(self, trial: Trial) -> None:
-        """See `Searcher.tell`."""
-        super().tell(trial)
-        for member in self.members.values():
-            member.tell(trial)
-
     def learn(self, trial: Trial, vector: Vectors) -> None:
-        """Credit whoever proposed the trial with what it adds to the front."""
-        if trial.status is not Status.COMPLETE:
-            return
-        before, corner = self.values, np.ones(len(self.problem.goals))
-        self.values = np.concatenate([before, outcome(self.problem, trial)[None]])
-        gain = hypervolume(self.values, corner) - hypervolume(before, corner)
-        self.credits = {name: FORGETTING * credit for name, credit in self.credits.items()}
-        if trial.id in self.asker:
-            self.credits[self.asker[trial.id]] += gain
+        """Let the members react, and credit whoever proposed the trial with what it adds to the front."""
+        before = self.known.values[self.known.archive]
+        self.known.learn(trial, vector)
+        for member in self.members.values():
+            member.react(trial, vector)
+        if trial.status is Status.COMPLETE:
+            corner = np.ones(len(self.problem.goals))
+            after = np.concatenate([before, self.known.values[-1:]])
+            self.credits = {name: FORGETTING * credit for name, credit in self.credits.items()}
+            if trial.id in self.asker:
+                self.credits[self.asker[trial.id]] += hypervolume(after, corner) - hypervolume(before, corner)
 
     def forget(self, trial_id: int) -> None:
         """See `VectorSearcher.forget`."""
         self.asker.pop(trial_id, None)
+        for member in self.members.values():
+            member.forget(trial_id)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
@@ -112,13 +116,14 @@ class PortfolioSearcher(VectorSearcher):
             "members": {name: member.state_dict() for name, member in self.members.items()},
             "credits": dict(self.credits),
             "asker": dict(self.asker),
-            "values": self.values.tolist(),
+            "known": self.known.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
+        self.known.load_state_dict(state["known"])
         for name, member in self.members.items():
             member.load_state_dict(state["members"][name])
+            member.asked = self.asked
         self.credits, self.asker = dict(state["credits"]), dict(state["asker"])
-        self.values = np.array(state["values"], np.float64).reshape(-1, len(self.problem.goals))

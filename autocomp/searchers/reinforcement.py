@@ -12,7 +12,8 @@ from autocomp.problem import Problem
 from autocomp.searchers.agent import Agent, draw_preferences, regret
 from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.feasible import distinct, spread_sample, uniform_start
-from autocomp.searchers.guided import Forecast, GuidedSearcher
+from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.searchers.learning import one_thread
 from autocomp.searchers.tempering import pushed
 from autocomp.searchers.walk import Walk, within_limits
@@ -37,7 +38,7 @@ class ReinforcementSearcher(GuidedSearcher):
     gain of hypervolume anew, a few of them beside its own mind, again and again; the best one is refined by single changes and asked.
 
     Args:
-        problem, seed, trials, start, surrogate: see `GuidedSearcher`.
+        problem, seed, trials, start, surrogate, known: see `GuidedSearcher`.
         noise, last_noise: deviation of the exploration noise on actions in [0, 1], at first and at the end.
         proposals: noisy walks of which one is asked, or that are imagined for each ask; None for 32, or what takes a fraction of a second.
         steps: gradient steps after each told trial, or for each ask with a surrogate.
@@ -57,6 +58,7 @@ class ReinforcementSearcher(GuidedSearcher):
         trials: int,
         start: int | None = None,
         surrogate: bool = True,
+        known: Knowledge | None = None,
         noise: float = 0.5,
         last_noise: float = 0.05,
         proposals: int | None = None,
@@ -69,7 +71,7 @@ class ReinforcementSearcher(GuidedSearcher):
         rounds: int = 12,
         **agent: Any,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate)
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known)
         self.noise, self.last_noise = noise, last_noise
         self.is_imagining = surrogate
         self.proposals = proposals or (min(512, self.looks // 4) if surrogate else 32)
@@ -77,7 +79,7 @@ class ReinforcementSearcher(GuidedSearcher):
         self.memory, self.warm_up, self.rounds = memory or min(1024, self.looks // 2), warm_up, rounds
         self.generations, self.parents = generations, parents
         self.children = children or max(self.looks // (3 * max(generations, 1)), 1)
-        self.walk = Walk(self.composition)
+        self.walk = Walk(self.known.composition)
         self.agent = Agent(self.walk, len(problem.goals), seed=seed, **agent)
         self.episodes = np.zeros((0, len(self.space.knobs)), np.int64)  # imagined ones
 
@@ -97,14 +99,14 @@ class ReinforcementSearcher(GuidedSearcher):
         self._learn(self.steps)
         walked = self._walks()
         self.episodes = distinct(np.concatenate([walked, self.episodes]))[: self.memory]
-        met = self.forecast(np.concatenate([walked, self.vectors[self.archive]]))
+        met = self.known.forecast(np.concatenate([walked, self.known.vectors[self.known.archive]]))
         met = met.rows(met.violations == 0)
         met = self._rewalked(met) if len(met) and self.walk.length else met
         return self.most_promising(met, rounds=self.rounds)
 
     def _learn(self, steps: int) -> None:
         """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now."""
-        met: Forecast = self.forecast(self.episodes)
+        met: Forecast = self.known.forecast(self.episodes)
         self.agent.imagine(self.episodes, np.minimum(pushed(met), FARTHEST))
         for _ in range(steps if self.walk.length else 0):
             self.agent.improve(self.generator)
@@ -121,7 +123,7 @@ class ReinforcementSearcher(GuidedSearcher):
 
         Each is walked again under the preference that it suits best, which is known by hindsight.
         """
-        gain = self.gain_model()
+        gain = self.known.gain_model()
         together, worth = [met], gain(met.values, met.deviations)
         for _ in range(self.generations):
             fittest = self._fittest(Forecast.joined(together), worth)
@@ -131,7 +133,7 @@ class ReinforcementSearcher(GuidedSearcher):
             share = torch.from_numpy(self.generator.choice(ANEW, (len(parents), 1, 1)).astype(np.float32)) / self.walk.mask.sum()
             walks = self.walk.actions(parents.vectors)
             anew = self.agent.redecide(walks, preferences, self.last_noise, share, self.generator)
-            children = self.forecast(self.space.canonical(self.walk.vectors(anew)))
+            children = self.known.forecast(self.space.canonical(self.walk.vectors(anew)))
             children = children.rows(children.violations == 0)
             together.append(children)
             worth = np.concatenate([worth, gain(children.values, children.deviations)])
@@ -164,9 +166,8 @@ class ReinforcementSearcher(GuidedSearcher):
         known = torch.from_numpy(np.where(np.isnan(exact), expected.numpy(), exact).astype(np.float32))
         return regret(known, preference).argsort(stable=True).tolist()
 
-    def learn(self, trial: Trial, vector: Vectors) -> None:
+    def react(self, trial: Trial, vector: Vectors) -> None:
         """Store the episode; without a surrogate, take some gradient steps."""
-        super().learn(trial, vector)
         self.agent.remember(vector, outcome(self.problem, trial))
         with one_thread():
             for _ in range(self.steps if self.walk.length and not self.is_imagining else 0):

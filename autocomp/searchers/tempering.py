@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autocomp.searchers.amosa import accept, archived, dominates, domination_amount
-from autocomp.searchers.guided import Forecast
+from autocomp.searchers.knowledge import Forecast
 from autocomp.space import SearchSpace, Vectors
 
 Floats = npt.NDArray[np.float64]

@@ -102,8 +102,9 @@ def uses_profile(make: Callable[..., Searcher]) -> bool:
 
 def _errors(searcher: Any) -> tuple[tuple[float, float], ...]:
     """How far the guesses of a guided searcher were off."""
-    if not getattr(searcher, "surrogates", None):
+    known = getattr(searcher, "known", None)
+    if known is None or not known.surrogates:
         return ()
-    guesses, values = searcher.guesses[:, 0], searcher.readings[:, 0]
+    guesses, values = known.guesses[:, 0], known.readings[:, 0]
     off = values - guesses[:, 0]
     return tuple(zip((off / guesses[:, 1]).tolist(), off.tolist(), strict=True))

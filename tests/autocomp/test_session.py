@@ -247,7 +247,7 @@ def test_a_searcher_knows_earlier_trials_before_its_first_ask(open_session: Open
     searcher = AnnealingSearcher(problem, seed=0, trials=20)
     session = warm(open_session, known, searcher=searcher)
     session.warm_up()
-    assert len(searcher.vectors) == 15
+    assert len(searcher.known.vectors) == 15
     assert session.remaining == 20
     asked = run(session, 10, measure)
     assert [trial.id for trial in asked] == list(range(10))
@@ -271,12 +271,12 @@ def test_a_restored_warm_session_goes_on_as_it_would_have_and_is_told_once(
     searcher = AnnealingSearcher(problem, seed=0, trials=20)
     resumed = warm(open_session, known, searcher=searcher)
     resumed.restore()
-    assert len(searcher.vectors) == 6 + 8
+    assert len(searcher.known.vectors) == 6 + 8
     assert [t.configuration for t in run(resumed, 4, measure)] == expected
     (tmp_path / STATE).unlink()  # without its state a searcher learns all from journal and warm start
     lost = AnnealingSearcher(problem, seed=0, trials=20)
     warm(open_session, known, searcher=lost).restore()
-    assert len(lost.vectors) == 6 + 12
+    assert len(lost.known.vectors) == 6 + 12
 
 
 def test_proposals_are_tried_first_and_never_twice(open_session: Open, measure: Measure, problem: Problem) -> None:

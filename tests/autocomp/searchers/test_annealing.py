@@ -62,13 +62,13 @@ def test_a_pruned_trial_leaves_archive_and_chains_alone(toy: Toy, play: Play, me
     problem = toy()
     searcher = AnnealingSearcher(problem, seed=0, trials=40, surrogate=False)
     play(searcher, problem, range(searcher.start))
-    archive = searcher.archive.tolist()
+    archive = searcher.known.archive.tolist()
     configuration = searcher.ask(20)
     assert configuration is not None
     chains = [list(c) for c in searcher.chains]
     great = measure(problem, 20, configuration)
     searcher.tell(replace(great, status=Status.PRUNED, metrics={**great.metrics, "accuracy": 1.0}))
-    assert searcher.archive.tolist() == archive
+    assert searcher.known.archive.tolist() == archive
     assert searcher.chains == chains
     assert not searcher.riding
 
@@ -92,8 +92,8 @@ def test_a_cold_chain_moves_to_what_nothing_dominates(
     told = measure(problem, 20, configuration)
     costs = {name: share * problem.baseline[name] for name in ("latency_s", "energy_j")}
     searcher.tell(replace(told, metrics={**told.metrics, **costs, "accuracy": accuracy}))
-    assert (searcher.chains[0][0] == len(searcher.vectors) - 1) == moves
-    assert searcher.chains[0][0] in searcher.archive
+    assert (searcher.chains[0][0] == len(searcher.known.vectors) - 1) == moves
+    assert searcher.chains[0][0] in searcher.known.archive
 
 
 def test_imagination_counts_on_what_is_running(toy: Toy, play: Play) -> None:
@@ -101,10 +101,10 @@ def test_imagination_counts_on_what_is_running(toy: Toy, play: Play) -> None:
     searcher = AnnealingSearcher(problem, seed=0, trials=40, chains=8, steps=16)
     play(searcher, problem, range(8))
     asked = [searcher.ask(i) for i in range(8, 12)]  # nothing is told: each counts on what the others are expected to give
-    expected = searcher.forecast(problem.space.encode([c for c in asked if c is not None])).values
+    expected = searcher.known.forecast(problem.space.encode([c for c in asked if c is not None])).values
     assert np.abs(expected[:, None] - expected).sum(-1)[np.triu_indices(4, 1)].min() > 1e-3
-    alone = GainModel(searcher.values[searcher.archive], guessed=0)(expected[:1], np.zeros(1))
-    beside = searcher.gain_model()(expected[:1], np.zeros(1))
+    alone = GainModel(searcher.known.values[searcher.known.archive], guessed=0)(expected[:1], np.zeros(1))
+    beside = searcher.known.gain_model()(expected[:1], np.zeros(1))
     assert beside[0] == pytest.approx(0, abs=1e-12) or beside[0] < alone[0]
 
 
@@ -112,7 +112,7 @@ def test_imagined_chains_go_on_from_real_results(toy: Toy, play: Play) -> None:
     problem = toy()
     searcher = AnnealingSearcher(problem, seed=0, trials=40, chains=8, steps=4)
     play(searcher, problem, range(8))
-    anchors = {searcher.vectors[row].tobytes() for row in searcher.archive}
+    anchors = {searcher.known.vectors[row].tobytes() for row in searcher.known.archive}
     places = [place.tobytes() for place in searcher.places]
     begin = [vector.tobytes() for vector in searcher._anchored()]
     assert all(vector in anchors for vector in begin[::2])

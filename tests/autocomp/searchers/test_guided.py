@@ -30,7 +30,7 @@ def guided(problem: Problem, play: Play, n: int = 8) -> AnnealingSearcher:
 def test_a_forecast_is_exact_in_what_is_known_on_paper(toy: Toy, play: Play) -> None:
     problem = toy()
     vectors = problem.space.sample(np.random.default_rng(0), 5)
-    forecast = guided(problem, play).forecast(vectors)
+    forecast = guided(problem, play).known.forecast(vectors)
     for row, vector in zip(forecast.values, vectors, strict=True):
         metrics = problem.metrics_of(problem.space.decode(vector))
         # the reference point is what the teacher costs
@@ -45,23 +45,23 @@ def test_guesses_are_kept_beside_what_was_measured(toy: Toy, play: Play, measure
     configuration = searcher.ask(8)
     assert configuration is not None
     vector = problem.space.encode([configuration])
-    expected = searcher.surrogates[0].predict(searcher._features(vector))
+    expected = searcher.known.surrogates[0].predict(searcher.known._features(vector))
     trial = measure(problem, 8, configuration)
     searcher.tell(trial)
-    np.testing.assert_allclose(searcher.guesses[-1, 0], np.concatenate(expected))
-    assert searcher.readings[-1, 0] == trial.metrics["accuracy"]
+    np.testing.assert_allclose(searcher.known.guesses[-1, 0], np.concatenate(expected))
+    assert searcher.known.readings[-1, 0] == trial.metrics["accuracy"]
 
 
 def test_the_most_promising_adds_more_than_any_single_change_of_it(toy: Toy, play: Play) -> None:
     problem = toy(2)
     searcher = guided(problem, play)
-    met = searcher.forecast(problem.space.sample(np.random.default_rng(1), 50))
+    met = searcher.known.forecast(problem.space.sample(np.random.default_rng(1), 50))
     chosen = searcher.most_promising(met, rounds=50)
     assert chosen is not None
-    gain = searcher.gain_model()
+    gain = searcher.known.gain_model()
 
     def worth(vectors: np.ndarray) -> np.ndarray:
-        forecast = searcher.forecast(vectors)
+        forecast = searcher.known.forecast(vectors)
         return gain(forecast.values, forecast.deviations)
 
     around = [v for v in single_changes(problem.space, chosen) if v.tobytes() not in searcher.asked]
@@ -73,10 +73,10 @@ def test_a_limit_on_accuracy_leaves_nothing_to_win_below_it(toy: Toy, play: Play
     problem = toy(accuracy=0.9)
     searcher = guided(problem, play)
     # half of the teacher's 0.99 is the reference: 0.9 lies at (0.99 - 0.9) / 0.495 of the way
-    assert searcher._ceiling(0) == pytest.approx(0.09 / 0.495)
+    assert searcher.known._ceiling(0) == pytest.approx(0.09 / 0.495)
     asked = searcher.ask(8)
     assert asked is not None
-    assert searcher.forecast(problem.space.encode([asked])).values[0, 0] < 0.09 / 0.495 + 0.1
+    assert searcher.known.forecast(problem.space.encode([asked])).values[0, 0] < 0.09 / 0.495 + 0.1
 
 
 def test_trials_outside_the_limits_are_no_part_of_the_landscape(toy: Toy, play: Play, measure: Measure) -> None:
@@ -86,10 +86,10 @@ def test_trials_outside_the_limits_are_no_part_of_the_landscape(toy: Toy, play: 
     free = {name: problem.baseline[name] * 1e-3 for name in ("latency_s", "energy_j")}
     searcher.tell(replace(told, metrics={**told.metrics, **free, "accuracy": 0.6}))  # costs nothing and breaks the limit
     point = np.array([[0.05, 0.5, 0.5]])
-    before = hypervolume(searcher.values[:-1], np.ones(3))
-    want = hypervolume(np.concatenate([searcher.values[:-1], point]), np.ones(3)) - before
-    assert searcher.gain_model()(point, np.zeros(1))[0] <= want + 1e-9
-    assert searcher.gain_model()(point, np.zeros(1))[0] > 0
+    before = hypervolume(searcher.known.values[:-1], np.ones(3))
+    want = hypervolume(np.concatenate([searcher.known.values[:-1], point]), np.ones(3)) - before
+    assert searcher.known.gain_model()(point, np.zeros(1))[0] <= want + 1e-9
+    assert searcher.known.gain_model()(point, np.zeros(1))[0] > 0
 
 
 def test_goals_that_are_all_known_on_paper_need_no_guess(toy: Toy, play: Play) -> None:
@@ -97,7 +97,7 @@ def test_goals_that_are_all_known_on_paper_need_no_guess(toy: Toy, play: Play) -
     on_paper = replace(problem, objectives=problem.objectives[1:])
     searcher = AnnealingSearcher(on_paper, seed=0, trials=12, start=0, chains=8, steps=8)
     trials = play(searcher, on_paper, range(6))
-    assert not searcher.surrogates
+    assert not searcher.known.surrogates
     # both costs fall together: the first ask is already the cheapest there is, or next to it
     assert outcome(on_paper, trials[0]).max() < 0.05
 
@@ -105,8 +105,8 @@ def test_goals_that_are_all_known_on_paper_need_no_guess(toy: Toy, play: Play) -
 def test_a_pruned_trial_teaches_the_surrogate_and_joins_no_front(toy: Toy, play: Play, measure: Measure) -> None:
     problem = toy()
     searcher = guided(problem, play)
-    archive = searcher.archive.tolist()
+    archive = searcher.known.archive.tolist()
     great = measure(problem, 8, searcher.ask(8) or Configuration({}))
     searcher.tell(replace(great, status=Status.PRUNED, fidelity=0.3, metrics={**great.metrics, "accuracy": 1.0}))
-    assert searcher.archive.tolist() == archive
-    assert searcher.readings[-1, 0] == 1.0
+    assert searcher.known.archive.tolist() == archive
+    assert searcher.known.readings[-1, 0] == 1.0

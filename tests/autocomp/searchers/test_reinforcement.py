@@ -50,7 +50,7 @@ def test_what_is_imagined_has_exact_prices_and_the_surrogates_guess(toy: Toy, pl
     searcher._learn(1)
     actions, outcomes = searcher.agent.imagined
     assert (searcher.walk.vectors(actions) == searcher.episodes).all()
-    expected = searcher.forecast(searcher.episodes)
+    expected = searcher.known.forecast(searcher.episodes)
     np.testing.assert_allclose(outcomes, np.minimum(expected.values, 4.0), rtol=1e-6)
     assert len(searcher.episodes) <= 256
     assert len(searcher.agent.actions) == 8  # trials stay apart
@@ -79,13 +79,13 @@ def test_pending_trials_are_counted_and_not_asked_again(toy: Toy, play: Play) ->
     asked = [searcher.ask(i) for i in range(8, 16)]
     assert len(set(asked)) == 8
     vectors = problem.space.encode([c for c in asked if c is not None])
-    assert set(searcher.pending) == set(range(8, 16))
-    expected = searcher.forecast(vectors)
+    assert set(searcher.known.pending) == set(range(8, 16))
+    expected = searcher.known.forecast(vectors)
     without = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
     without.load_state_dict(searcher.state_dict())
-    without.pending = {}
+    without.known.pending = {}
     # what is under way is expected to be there already, so that asking for it again gains next to nothing
-    gain, before = (s.gain_model()(expected.values, np.zeros(8)).sum() for s in (searcher, without))
+    gain, before = (s.known.gain_model()(expected.values, np.zeros(8)).sum() for s in (searcher, without))
     assert gain < 0.01 * before
 
 

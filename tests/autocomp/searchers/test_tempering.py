@@ -6,7 +6,7 @@ import numpy as np
 
 from autocomp.pareto import hypervolume
 from autocomp.problem import Problem
-from autocomp.searchers.guided import Forecast
+from autocomp.searchers.knowledge import Forecast
 from autocomp.searchers.tempering import Chains, moved, pushed
 from autocomp.space import Vectors
 
