@@ -24,6 +24,7 @@ from autocomp.outcome import FrontMember, Outcome
 from autocomp.pareto import ParetoFront
 from autocomp.polish import Polished, Polisher
 from autocomp.pose import pose
+from autocomp.profile import FILE as PROFILE
 from autocomp.profile import Profile, measure_profile
 from autocomp.profile_plan import ProfilePlan
 from autocomp.progress import Progress
@@ -299,7 +300,8 @@ class _Run:
         summary = summarise(outcome, image_passes=passes, wall_s=time.perf_counter() - start)
         summary["budget"] = session.ledger.in_the_end(passes) if session.ledger else None
         files = write_results(outcome, summary, problem.space, self.out)
-        self.tracker.log_front(front, front[choice].trial.id, files)
+        known = self.out / PROFILE
+        self.tracker.log_front(front, front[choice].trial.id, [*files, *([known] if known.exists() else [])])
         return summary
 
     def _front(self, session: Session, polished: Mapping[int, Polished]) -> list[FrontMember]:

@@ -77,11 +77,6 @@ class Agent:
         """Replace the imagined episodes, ``b x k`` vectors and their expected outcomes, ``b x m``."""
         self.imagined = (self.walk.actions(vectors), torch.tensor(outcomes, dtype=torch.float32))
 
-    @property
-    def episodes(self) -> tuple[Tensor, Tensor]:
-        """Actions and outcomes of all episodes, real and imagined."""
-        return torch.cat([self.actions, self.imagined[0]]), torch.cat([self.outcomes, self.imagined[1]])
-
     @torch.no_grad()
     def propose(
         self,
@@ -101,7 +96,7 @@ class Agent:
         """
         actions = torch.zeros(len(preferences), self.walk.length, self.walk.kinds)
         for layer in range(self.walk.length):
-            states = self.walk.states(actions, preferences)[:, layer]
+            states = self.walk.state(actions, preferences, torch.full((len(actions),), layer))
             actions[:, layer] = _truncated_normal(self._act(self.actor, states, layer), noise, generator) * self.walk.mask[layer]
         return actions, self._judge(self.critics, states, actions[:, -1])
 
@@ -126,16 +121,13 @@ class Agent:
 
         The preferences are drawn anew: what a trial would have been worth to someone else is known (hindsight).
         """
-        told, ends = self.episodes
-        episode = torch.from_numpy(generator.integers(len(told), size=self.batch))
+        told, outcomes = self._replayed(generator)
         layer = torch.from_numpy(generator.integers(self.walk.length, size=self.batch))
-        preferences = draw_preferences(generator, self.batch, ends.shape[1])
-        walked = self.walk.states(told[episode], preferences)
-        rows = torch.arange(self.batch)
-        states, actions, outcomes = walked[rows, layer], told[episode, layer], ends[episode]
+        preferences = draw_preferences(generator, self.batch, outcomes.shape[1])
+        states, actions = self.walk.state(told, preferences, layer), told[torch.arange(self.batch), layer]
 
         following = (layer + 1).clamp(max=self.walk.length - 1)
-        target = self._target(walked[rows, following], following, generator)
+        target = self._target(self.walk.state(told, preferences, following), following, generator)
         target = torch.where((layer == following)[:, None], outcomes, self.mix * outcomes + (1 - self.mix) * target)
         pairs = torch.cat([states, actions], dim=1)
         step(self.critic_adam, sum((F.mse_loss(critic(pairs), target) for critic in self.critics), torch.zeros(())))
@@ -146,6 +138,16 @@ class Agent:
             step(self.actor_adam, regret(expected, preferences).mean())
             for target_weight, weight in zip(self.target.parameters(), self.online.parameters(), strict=True):
                 target_weight.lerp_(weight.detach(), self.tau)
+
+    def _replayed(self, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Actions and outcomes of some of all episodes, real and imagined, ``batch x l x a`` and ``batch x m``."""
+        told = len(self.actions)
+        number = torch.from_numpy(generator.integers(told + len(self.imagined[0]), size=self.batch))
+        real, imagined = number[number < told], number[number >= told] - told
+        return (
+            torch.cat([self.actions[real], self.imagined[0][imagined]]),
+            torch.cat([self.outcomes[real], self.imagined[1][imagined]]),
+        )
 
     @torch.no_grad()
     def _target(self, states: Tensor, layer: Tensor, generator: np.random.Generator) -> Tensor:

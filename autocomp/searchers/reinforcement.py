@@ -41,7 +41,7 @@ class ReinforcementSearcher(GuidedSearcher):
         problem, seed, trials, start, surrogate, known: see `GuidedSearcher`.
         noise, last_noise: deviation of the exploration noise on actions in [0, 1], at first and at the end.
         proposals: noisy walks of which one is asked, or that are imagined for each ask; None for 32, or what takes a fraction of a second.
-        steps: gradient steps after each told trial, or for each ask with a surrogate.
+        steps: gradient steps after each told trial, or for each ask with a surrogate; None for 12, or what takes a fraction of a second.
         memory: imagined episodes that are kept; None for what takes a fraction of a second.
         warm_up: gradient steps before the first ask with a surrogate.
         generations, children, parents: times that the best walks are walked again, in how many ways (None for what takes a fraction of a
@@ -75,7 +75,7 @@ class ReinforcementSearcher(GuidedSearcher):
         self.noise, self.last_noise = noise, last_noise
         self.is_imagining = surrogate
         self.proposals = proposals or (min(512, self.looks // 4) if surrogate else 32)
-        self.steps = steps or (64 if surrogate else 12)
+        self.steps = steps or (self.looks // 64 if surrogate else 12)
         self.memory, self.warm_up, self.rounds = memory or min(1024, self.looks // 2), warm_up, rounds
         self.generations, self.parents = generations, parents
         self.children = children or max(self.looks // (3 * max(generations, 1)), 1)

@@ -81,6 +81,13 @@ class Walk:
         lead = (len(actions), self.length, -1)
         return torch.cat([self.features.expand(lead), reduced, last, preferences[:, None].expand(lead)], dim=-1)
 
+    def state(self, actions: Tensor, preferences: Tensor, layer: Tensor) -> Tensor:
+        """What the agent saw before one action of each walk: ``b x l x a``, ``b x m`` and ``b`` layers to ``b x width``, as in `states`."""
+        is_before = torch.arange(self.length) < layer[:, None]
+        reduced = ((actions * self.share).sum(-1) * is_before).sum(1, keepdim=True)
+        last = actions[torch.arange(len(actions)), layer - 1] * (layer > 0)[:, None]
+        return torch.cat([self.features[layer], reduced, last, preferences], dim=-1)
+
 
 def _curves(composition: Composition, steps: Sequence[str]) -> NDArray[np.float64]:
     """The logarithm of the loss of each kind of choice at growing strengths, 0 where a layer has no such choice, ``steps x curve``."""

@@ -130,6 +130,7 @@ def test_mlflow_has_every_trial_once_under_one_parent(resumed: tuple[Path, list[
         "report.html",
         "front.html",
         "config.yaml",
+        "profile.json",
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from autocomp.problem import Problem
 from autocomp.searchers.composition import Composition
@@ -44,3 +45,12 @@ def test_walks_that_can_be_brought_within_limits_are_and_others_stay(layers: int
 def test_limits_out_of_reach_leave_the_strongest(toy: Toy) -> None:
     problem = toy(3, knobs=SPARSITY, latency_s=1e-12)
     assert within_limits(Walk(Composition(problem)), problem, np.zeros((2, 6), np.int64)).tolist() == [[7, 0, 7, 0, 7, 0]] * 2
+
+
+def test_one_state_of_each_walk_is_the_one_among_all(toy: Toy) -> None:
+    walk = Walk(Composition(toy(5)))
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.rand(40, walk.length, walk.kinds, generator=generator) * walk.mask
+    preferences = torch.rand(40, 3, generator=generator)
+    layer = torch.arange(40) % walk.length
+    torch.testing.assert_close(walk.state(actions, preferences, layer), walk.states(actions, preferences)[torch.arange(40), layer])
