@@ -14,7 +14,7 @@ from autocomp.searchers.amosa import accept, archived
 from autocomp.searchers.base import Floats, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
-from autocomp.searchers.knowledge import Knowledge
+from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.searchers.tempering import Chains, moved
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
@@ -63,9 +63,9 @@ class AnnealingSearcher(GuidedSearcher):
         soft: int = 128,
         hard: int = 64,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known)
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known, rounds=rounds)
         self.hottest, self.coldest, self.knobs = hottest, coldest, knobs
-        self.steps, self.rounds = steps or max(int(0.6 * self.looks / chains), 1), rounds
+        self.steps = steps or max(int(0.6 * self.looks / chains), 1)
         self.candidates, self.patience = candidates, patience
         self.soft, self.hard = soft, hard
         self.is_imagining = surrogate
@@ -77,15 +77,15 @@ class AnnealingSearcher(GuidedSearcher):
 
     def propose(self, trial_id: int) -> Vectors | None:
         """See `VectorSearcher.propose`."""
-        return self._imagine() if self.is_imagining else self._move(trial_id)
+        return self.imagine() if self.is_imagining else self._move(trial_id)
 
     # on the surrogate
 
-    def _imagine(self) -> Vectors | None:
-        """Anneal in imagination and refine what promises most."""
+    def look(self) -> Forecast:
+        """Anneal in imagination."""
         chains = Chains(self.space, self.known.forecast, self.ladder, knobs=self.knobs, soft=self.soft, hard=self.hard)
         self.places, met = chains.walk(self._anchored(), self.steps, self.generator)
-        return self.most_promising(met, rounds=self.rounds)
+        return met
 
     def _anchored(self) -> Vectors:
         """Where the chains begin: every other one at a real trial that no other dominates."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from autocomp.problem import Problem
 from autocomp.searchers.base import Floats, VectorSearcher
 from autocomp.searchers.feasible import single_changes
+from autocomp.searchers.gain import GainModel
 from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.space import Vectors
 from autocomp.trial import Trial
 
 EFFORT = 60_000  # layers that are priced for one ask, about: a fraction of a second
 FEWEST, MOST = 1_024, 4_096  # candidates that this may come down to
+AHEAD = 16  # one more proposal of a look for so many trials under way
+SHORTLIST = 8  # candidates that are looked at for each further proposal
+REFINING = 0.4  # share of the looks that refinement may take
 START = 4  # uniform configurations that are asked first where no profile was measured
 
 
@@ -27,6 +32,7 @@ class GuidedSearcher(VectorSearcher):
         start: number of uniform configurations that are asked first; None for as many as are useful.
         surrogate: whether measured goals are guessed; without, a subclass must do with exact prices and the trials.
         known: what is known, if others know it, too; whoever shares it keeps it up to date, for all of them once.
+        rounds: of refinement by single changes, at most.
     """
 
     uses_profile = True
@@ -40,12 +46,15 @@ class GuidedSearcher(VectorSearcher):
         start: int | None = None,
         surrogate: bool = True,
         known: Knowledge | None = None,
+        rounds: int = 12,
     ) -> None:
         guided = surrogate and start is None
         few = 0 if problem.sensitivity is not None else START
         super().__init__(problem, seed=seed, trials=trials, start=few if guided else start)
         self.is_sharing = known is not None
         self.known = known or Knowledge(problem, surrogate=surrogate)
+        self.rounds = rounds
+        self.ready: list[Vectors] = []  # proposals that were not asked yet
         self.looks = int(np.clip(EFFORT // max(len(self.space.layers), 1), FEWEST, MOST))  # candidates that an ask may look at
 
     def expect(self, trial_id: int, vector: Vectors) -> None:
@@ -65,42 +74,79 @@ class GuidedSearcher(VectorSearcher):
         """An ended trial is no longer pending."""
         self.known.pending.pop(trial_id, None)
 
-    def most_promising(self, met: Forecast, *, rounds: int, share: float = 0.4) -> Vectors | None:
-        """The candidate of the greatest expected gain that was not asked, refined by single changes; None if all were asked.
+    def look(self) -> Forecast:
+        """Candidates that are worth a closer look; of a searcher with a surrogate."""
+        raise NotImplementedError
+
+    def imagine(self) -> Vectors | None:
+        """The next of those that promise most; looks for more where none is left. None if all that it sees were asked.
+
+        Where many trials are under way, one of them tells little, and one look yields several proposals.
+        """
+        self.ready = [vector for vector in self.ready if vector.tobytes() not in self.asked]
+        if not self.ready:
+            self.ready = self.most_promising(self.look(), 1 + len(self.known.pending) // AHEAD)
+        return self.ready.pop(0) if self.ready else None
+
+    def most_promising(self, met: Forecast, count: int = 1) -> list[Vectors]:
+        """Up to ``count`` candidates that were not asked, refined; each is expected to add most to those before it.
 
         Args:
             met: the candidates.
-            rounds: of refinement.
-            share: of the `looks` that refinement may take; where a vector has more single changes, some of them are drawn.
+            count: how many; only `SHORTLIST` times as many are looked at for all but the first.
         """
-        gain = self.known.gain_model()
-        chosen, worth = self._first_fresh(met, gain(met.values, met.deviations))
-        most = max(int(share * self.looks / max(rounds, 1)), 1)
-        for _ in range(rounds):
-            if chosen is None:
+        known, rounds = self.known.landmarks(), -(-self.rounds // count)
+        found: list[Vectors] = []
+        for number in range(count):
+            gain = self.known.gain_model(known)
+            worth = gain(met.values, met.deviations)
+            best = self._refined(met, worth, gain, rounds, {vector.tobytes() for vector in found})
+            if best is None:
                 break
-            changes = single_changes(self.space, chosen)
+            found.append(best.vectors[0])
+            known = np.concatenate([known, best.values])
+            if number == 0 and count > 1:
+                met = met.rows(np.argsort(-worth, kind="stable")[: SHORTLIST * count])
+        return found
+
+    def _refined(self, met: Forecast, worth: Floats, gain: GainModel, rounds: int, taken: Container[bytes]) -> Forecast | None:
+        """The candidate that is worth most and neither asked nor taken, after rounds of single changes; None if there is none.
+
+        Where a vector has more single changes than can be looked at, some of them are drawn.
+        """
+        place = self._first(met, worth, taken)
+        if place is None:
+            return None
+        best, reached = met.rows(np.array([place])), worth[place]
+        most = max(int(REFINING * self.looks / max(self.rounds, 1)), 1)
+        for _ in range(rounds):
+            changes = single_changes(self.space, best.vectors[0])
             around = self.known.forecast(changes if len(changes) <= most else self.generator.choice(changes, most, replace=False))
             around = around.rows(around.violations == 0)
-            better, more = self._first_fresh(around, gain(around.values, around.deviations))
-            if better is not None and more > worth:
-                chosen, worth = better, more
+            gains = gain(around.values, around.deviations)
+            place = self._first(around, gains, taken)
+            if place is not None and gains[place] > reached:
+                best, reached = around.rows(np.array([place])), gains[place]
             elif len(changes) <= most:
                 break
-        return chosen
+        return best
 
-    def _first_fresh(self, candidates: Forecast, gains: Floats) -> tuple[Vectors | None, float]:
-        for place in np.argsort(-gains, kind="stable"):
-            if candidates.vectors[place].tobytes() not in self.asked:
-                return candidates.vectors[place], float(gains[place])
-        return None, 0.0
+    def _first(self, candidates: Forecast, worth: Floats, taken: Container[bytes]) -> int | None:
+        """The place of the candidate that is worth most of those that are neither asked nor taken."""
+        for place in np.argsort(-worth, kind="stable"):
+            key = candidates.vectors[place].tobytes()
+            if key not in self.asked and key not in taken:
+                return int(place)
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        return super().state_dict() | ({} if self.is_sharing else {"known": self.known.state_dict()})
+        own = {"ready": [torch.from_numpy(vector.copy()) for vector in self.ready]}
+        return super().state_dict() | own | ({} if self.is_sharing else {"known": self.known.state_dict()})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
+        self.ready = [vector.numpy().copy() for vector in state["ready"]]
         if not self.is_sharing:
             self.known.load_state_dict(state["known"])

@@ -123,11 +123,14 @@ class Knowledge:
                 deviations = CURIOSITY * spread / abs(self._span(place))
         return Forecast(vectors, scaled(self.problem, {**metrics, **guesses}), deviations, violations, metrics)
 
-    def gain_model(self) -> GainModel:
-        """The landscape of what is known and of what is under way, as it is expected to end."""
-        known = self.values[self.archive]
-        if self.pending:
-            known = np.concatenate([known, self.forecast(np.stack(list(self.pending.values()))).values])
+    def landmarks(self) -> Floats:
+        """The front and what is under way, as it is expected to end, ``n x m``."""
+        front = self.values[self.archive]
+        return np.concatenate([front, self.forecast(np.stack(list(self.pending.values()))).values]) if self.pending else front
+
+    def gain_model(self, landmarks: Floats | None = None) -> GainModel:
+        """The landscape of the `landmarks`, or of others."""
+        known = self.landmarks() if landmarks is None else landmarks
         if not self.measured:
             return GainModel(known)
         place = self.measured[0]

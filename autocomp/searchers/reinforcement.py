@@ -71,12 +71,12 @@ class ReinforcementSearcher(GuidedSearcher):
         rounds: int = 12,
         **agent: Any,
     ) -> None:
-        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known)
+        super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known, rounds=rounds)
         self.noise, self.last_noise = noise, last_noise
         self.is_imagining = surrogate
         self.proposals = proposals or (min(512, self.looks // 4) if surrogate else 32)
         self.steps = steps or (self.looks // 64 if surrogate else 12)
-        self.memory, self.warm_up, self.rounds = memory or min(1024, self.looks // 2), warm_up, rounds
+        self.memory, self.warm_up = memory or min(1024, self.looks // 2), warm_up
         self.generations, self.parents = generations, parents
         self.children = children or max(self.looks // (3 * max(generations, 1)), 1)
         self.walk = Walk(self.known.composition)
@@ -86,12 +86,12 @@ class ReinforcementSearcher(GuidedSearcher):
     def propose(self, trial_id: int) -> Vectors | None:
         """See `VectorSearcher.propose`."""
         with one_thread():
-            return self._imagine() if self.is_imagining else self._walk_once()
+            return self.imagine() if self.is_imagining else self._walk_once()
 
     # on the surrogate
 
-    def _imagine(self) -> Vectors | None:
-        """Learn from imagined episodes, walk once more, and refine what promises most."""
+    def look(self) -> Forecast:
+        """Learn from imagined episodes and walk once more."""
         if not len(self.episodes):
             count = self.memory // 2
             self.episodes = np.concatenate([uniform_start(self.problem, 64), spread_sample(self.space, self.generator, count)])
@@ -101,8 +101,7 @@ class ReinforcementSearcher(GuidedSearcher):
         self.episodes = distinct(np.concatenate([walked, self.episodes]))[: self.memory]
         met = self.known.forecast(np.concatenate([walked, self.known.vectors[self.known.archive]]))
         met = met.rows(met.violations == 0)
-        met = self._rewalked(met) if len(met) and self.walk.length else met
-        return self.most_promising(met, rounds=self.rounds)
+        return self._rewalked(met) if len(met) and self.walk.length else met
 
     def _learn(self, steps: int) -> None:
         """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now."""

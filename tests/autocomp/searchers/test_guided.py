@@ -14,6 +14,7 @@ from autocomp.problem import Problem
 from autocomp.searchers import AnnealingSearcher, Searcher
 from autocomp.searchers.base import outcome
 from autocomp.searchers.feasible import single_changes
+from autocomp.searchers.knowledge import Forecast
 from autocomp.trial import Status, Trial
 
 Toy = Callable[..., Problem]
@@ -56,8 +57,8 @@ def test_the_most_promising_adds_more_than_any_single_change_of_it(toy: Toy, pla
     problem = toy(2)
     searcher = guided(problem, play)
     met = searcher.known.forecast(problem.space.sample(np.random.default_rng(1), 50))
-    chosen = searcher.most_promising(met, rounds=50)
-    assert chosen is not None
+    searcher.rounds = 50
+    (chosen,) = searcher.most_promising(met)
     gain = searcher.known.gain_model()
 
     def worth(vectors: np.ndarray) -> np.ndarray:
@@ -67,6 +68,36 @@ def test_the_most_promising_adds_more_than_any_single_change_of_it(toy: Toy, pla
     around = [v for v in single_changes(problem.space, chosen) if v.tobytes() not in searcher.asked]
     assert worth(np.array(around)).max() <= worth(chosen[None])[0] + 1e-12
     assert worth(chosen[None])[0] >= worth(met.vectors).max()
+
+
+def test_each_of_several_proposals_adds_most_to_those_before_it(toy: Toy, play: Play) -> None:
+    problem = toy(3)
+    searcher = guided(problem, play)
+    met = searcher.known.forecast(problem.space.sample(np.random.default_rng(1), 30))
+    found = searcher.most_promising(met, 5)
+    assert len({vector.tobytes() for vector in found} - set(searcher.asked)) == 5
+    known = searcher.known.landmarks()
+    for vector in found:
+        gain, (chosen, others) = searcher.known.gain_model(known), (searcher.known.forecast(vector[None]), met)
+        is_free = np.array([row.tobytes() not in searcher.asked for row in others.vectors])
+        assert gain(chosen.values, chosen.deviations)[0] >= gain(others.values, others.deviations)[is_free].max()
+        known = np.concatenate([known, chosen.values])
+
+
+def test_one_look_serves_several_asks_where_many_trials_are_under_way(toy: Toy, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = toy(3)
+    searcher = guided(problem, play)
+    looks: list[int] = []
+    look = searcher.look
+
+    def counted() -> Forecast:
+        looks.append(len(searcher.known.pending))
+        return look()
+
+    monkeypatch.setattr(searcher, "look", counted)
+    for number in range(8, 44):
+        searcher.ask(number)
+    assert looks == [*range(17), 18, 20, 22, 24, 26, 28, 30, 32, 35]
 
 
 def test_a_limit_on_accuracy_leaves_nothing_to_win_below_it(toy: Toy, play: Play) -> None:
