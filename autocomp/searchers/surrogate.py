@@ -16,7 +16,7 @@ from autocomp.searchers.composition import Composition, Features
 
 Floats = NDArray[np.float64]
 MOST = 400  # observations that the correction is fitted to, the latest
-FIT = 0.03  # deviation of a measurement from the curve alone, in units of the metric's range
+FLAT, STEEP = 0.005, 0.3  # deviation of a measurement from the curve alone where it is flat; how much it grows with steepness
 NOISE = 0.01  # deviation of a measurement, in the same units
 LEAST_FALL = 0.004  # what cannot be told from nothing, in the same units
 LEAST_ERROR = 1e-3  # of an untouched network, so that it has a logarithm
@@ -79,7 +79,7 @@ class Scales:
 
 CANDIDATES = tuple(
     Scales(power=power, capacity=capacity, part=part, rest=rest, trained=trained)
-    for power, capacity, part, rest, trained in product((0.25, 0.4, 0.6, 1.0), (0.1, 0.3), (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
+    for power, capacity, part, rest, trained in product((0.25, 0.4, 0.6), (0.1, 0.3), (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
 )
 
 
@@ -110,6 +110,11 @@ class Curve:
         x = logit(share) / self.slope + self.centre + self.shift * np.sqrt(fidelity)
         return x, NOISE / (share * (1 - share) * self.slope)
 
+    def plausibility(self, power: float) -> float:
+        """Logarithm of how probable such a curve is beforehand, up to a constant, over errors that are a power of losses."""
+        parameters = np.array([self.centre, self.slope, self.shift, self.probed, self.tried]) / _units(power)
+        return float(-0.5 * (((parameters - USUAL) / VARIES) ** 2).sum())
+
     def _offset(self, fidelity: Floats) -> Floats:
         return self.probed + (self.tried - self.probed) * fidelity
 
@@ -120,15 +125,19 @@ VARIES = np.array([2.0, 0.6, 1.0, 0.01, 0.02])
 POSSIBLE = (np.array([-20.0, 0.1, -3.0, -0.2, -0.2]), np.array([20.0, 10.0, 10.0, 0.2, 0.2]))
 
 
-def fit_curve(x: Floats, observed: Observations, power: float) -> Curve:
-    """The most probable curve through falls at strengths ``x``: robust least squares with the prior as further residuals.
+def _units(power: float) -> Floats:
+    """Of a curve's parameters: errors that are a power of losses spread less, so that the curve is steeper."""
+    return np.array([1.0, 1 / power, power, 1.0, 1.0])
 
-    The prior is about losses; errors that are a power of them spread less, so that the curve is steeper.
-    """
-    scale = np.array([1.0, 1 / power, power, 1.0, 1.0])
+
+def fit_curve(x: Floats, observed: Observations, power: float) -> Curve:
+    """The most probable curve through falls at strengths ``x``: robust least squares with the prior as further residuals."""
+    scale = _units(power)
+    share = np.clip(observed.fall, 0, 1)
+    tolerance = np.hypot(FLAT, STEEP * share * (1 - share))
 
     def residuals(parameters: Floats) -> Floats:
-        fit = (Curve(*(parameters * scale))(x, observed.fidelity) - observed.fall) / FIT
+        fit = (Curve(*(parameters * scale))(x, observed.fidelity) - observed.fall) / tolerance
         return np.concatenate([fit, (parameters - USUAL) / VARIES])
 
     return Curve(*(scale * least_squares(residuals, USUAL, bounds=POSSIBLE, loss="soft_l1", max_nfev=60).x).tolist())
@@ -274,7 +283,8 @@ class Surrogate:
     def _evidence(self, trials: Observations, scales: Scales, curves: dict[float, Curve]) -> float:
         both = Model(self._probes + trials, self.composition.of_kind, scales, curves.get(scales.power))
         curves[scales.power] = both.curve
-        return both.evidence - (Model(self._probes, self.composition.of_kind, scales, both.curve).evidence if len(self._probes) else 0.0)
+        before = Model(self._probes, self.composition.of_kind, scales, both.curve).evidence if len(self._probes) else 0.0
+        return both.evidence - before + both.curve.plausibility(scales.power)
 
     def predict(self, made_of: Features) -> tuple[Floats, Floats]:
         """Mean and deviation of the metric of ``b`` configurations after a full training, ``b`` each."""
