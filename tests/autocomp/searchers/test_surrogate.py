@@ -108,6 +108,23 @@ def test_trials_correct_what_the_profile_says(toy: Toy, measure: Measure) -> Non
     assert after.min() > problem.baseline["accuracy"] - 0.05
 
 
+@pytest.mark.parametrize(("high", "low"), [(0.1, 0.1), (0.08, -0.15)])
+def test_a_misfit_where_much_is_lost_is_no_reason_to_misjudge_where_little_is(toy: Toy, measure: Measure, high: float, low: float) -> None:
+    """Trials that lose a tenth to seven tenths are off what the profile foresees; four that lose next to nothing are not."""
+    problem = profiled(toy(), measure)
+    generator = np.random.default_rng(7)
+    strong, mild = spread_sample(problem.space, generator, 60), generator.integers(0, 2, (20, len(problem.space.knobs)))
+    found = accuracies(problem, strong, measure)
+    strong, found = (rows[(found > 0.3) & (found < 0.9)][:14] for rows in (strong, found))
+    mild = problem.space.canonical(np.minimum(mild, problem.space.cardinalities - 1))
+    truth = accuracies(problem, mild, measure) - 0.004
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    values = np.concatenate([found + np.where(found > 0.6, high, low), truth[:4]])
+    told(surrogate, problem, np.concatenate([strong, mild[:4]]), values)
+    mean, _ = surrogate.predict(features(problem, mild[10:]))
+    np.testing.assert_allclose(mean, truth[10:], atol=0.004)
+
+
 def test_deviations_widen_when_trials_are_farther_off_than_claimed(toy: Toy, measure: Measure) -> None:
     problem = profiled(toy(), measure)
     vectors = spread_sample(problem.space, np.random.default_rng(5), 12)
