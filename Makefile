@@ -1,5 +1,5 @@
 # make search            a real search with the embedded default; HW=asic TASK=mnist SEARCHER=rl TRIALS=12 ARGS="searcher.seed=1"
-# make test              every test
+# make test              every test, JOBS=2 files at a time; ARGS="-m 'not slow'"
 # make check             lint, format, types, import layers
 # make bench             speed and quality figures as JSON; some need images: DATA=folder with mnist, cifar10 and checkpoints
 # make bench-search      searchers against each other; CASE=digits-fpga ARGS="--seeds 3", what is on record is not run again
@@ -9,6 +9,7 @@ VENV   := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 READY  := $(VENV)/.ready
 DATA   ?= ../shared/data
+JOBS   ?= 2
 CIFAR  := $(DATA)/cifar10 $(DATA)/checkpoints/resnet20_cifar10.safetensors
 # a benchmark, and the paths that it is given; skipped where one of them is absent
 ON_DATA = @if ls $(2) >/dev/null 2>&1; then set -x; $(VENV)/bin/python -m benchmarks.$(1) $(2); \
@@ -21,7 +22,7 @@ search: $(READY)
 	  $(if $(HW),--hw $(HW)) $(if $(TASK),--task $(TASK)) $(if $(SEARCHER),--searcher $(SEARCHER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(READY)
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check
@@ -39,6 +40,7 @@ bench: $(READY)
 	$(call ON_DATA,deep_compression,$(DATA)/mnist)
 	$(call ON_DATA,low_rank,$(CIFAR))
 	$(call ON_DATA,low_bits,$(CIFAR))
+	$(call ON_DATA,mixed_bits,$(CIFAR))
 
 bench-search: $(READY)
 	$(VENV)/bin/python -m benchmarks.search --case $(or $(CASE),digits27) $(ARGS)

@@ -160,8 +160,8 @@ def test_a_complete_trial_that_breaks_a_measured_limit_says_so_and_stays_off_the
             assert kept not in session.front.trials
 
 
-def test_finalists_are_the_front_and_the_ranks_behind_it(open_session: Open, measure: Measure) -> None:
-    session = open_session()
+def test_finalists_are_the_front_and_the_ranks_behind_it(open_session: Open, measure: Measure, problem: Problem) -> None:
+    session = open_session(RandomSearcher(problem, seed=0, trials=20))  # finds trials that others dominate, too
     run(session, 12, measure)
     front = {t.id for t in session.front.trials}
     assert {t.id for t in session.finalists(1)} == front
