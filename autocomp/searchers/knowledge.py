@@ -118,15 +118,24 @@ class Knowledge:
         guesses: dict[str, Floats] = {}
         made_of = self.composition.features(vectors, metrics)
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
-            guesses[surrogate.metric], spread = surrogate.predict(made_of)
+            guesses[surrogate.metric], spread = surrogate.predict(made_of, noise=0.0)
             if place == self.measured[0]:
                 deviations = CURIOSITY * spread / abs(self._span(place))
         return Forecast(vectors, scaled(self.problem, {**metrics, **guesses}), deviations, violations, metrics)
 
     def landmarks(self) -> Floats:
-        """The front and what is under way, as it is expected to end, ``n x m``."""
-        front = self.values[self.archive]
-        return np.concatenate([front, self.forecast(np.stack(list(self.pending.values()))).values]) if self.pending else front
+        """What the trials are worth and, as it is expected to end, what is under way, ``n x m``.
+
+        Measured goals are as the surrogate has them: a trial that was lucky is no reason to try others like it until one is luckier.
+        """
+        values = self.values.copy()
+        inside = np.asarray((values < 1).all(axis=1))
+        for place, surrogate in zip(self.measured, self._fitted(), strict=False):
+            goal = self.problem.goals[place]
+            guess = surrogate.predict(self._made_of[inside])[0]
+            values[inside, place] = scaled(self.problem, {goal.metric: guess})[:, place]
+        known = values[inside]
+        return np.concatenate([known, self.forecast(np.stack(list(self.pending.values()))).values]) if self.pending else known
 
     def gain_model(self, landmarks: Floats | None = None) -> GainModel:
         """The landscape of the `landmarks`, or of others."""

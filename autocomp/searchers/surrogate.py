@@ -202,7 +202,7 @@ class Model:
         return np.asarray((linear @ known.T + s.rest**2 * alike) * (1 + s.trained**2 * np.outer(fidelity, self.fidelity)))
 
     def __call__(self, made_of: Features) -> tuple[Floats, Floats]:
-        """Mean and deviation of the fall of ``b`` trials."""
+        """Mean and deviation of the fall of ``b`` trials, less the noise of a measurement."""
         views, fidelity = self._views(made_of), np.ones(len(made_of))
         kernel = self._kernel(views, fidelity)
         explained = solve_triangular(self.factor[0], kernel.T, lower=True)
@@ -210,7 +210,7 @@ class Model:
         spread = np.sqrt(np.maximum(prior - (explained**2).sum(0), 0))
         x = self._strength(made_of) + kernel @ self.weights
         deviation = 0.5 * (self.curve(x + spread, fidelity) - self.curve(x - spread, fidelity))
-        return self.curve(x, fidelity), np.sqrt(deviation**2 + NOISE**2)
+        return self.curve(x, fidelity), deviation
 
 
 class Surrogate:
@@ -286,8 +286,13 @@ class Surrogate:
         before = Model(self._probes, self.composition.of_kind, scales, both.curve).evidence if len(self._probes) else 0.0
         return both.evidence - before + both.curve.plausibility(scales.power)
 
-    def predict(self, made_of: Features) -> tuple[Floats, Floats]:
-        """Mean and deviation of the metric of ``b`` configurations after a full training, ``b`` each."""
+    def predict(self, made_of: Features, *, noise: float = NOISE) -> tuple[Floats, Floats]:
+        """Mean and deviation of the metric of ``b`` configurations after a full training, ``b`` each.
+
+        Args:
+            made_of: the configurations.
+            noise: deviation of a measurement that counts, in units of the metric's range.
+        """
         fall, deviation = self.model(made_of)
         fall = np.maximum(fall, self.best)
-        return self.teacher - self.sign * self.range * fall, self.range * self.width * deviation
+        return self.teacher - self.sign * self.range * fall, self.range * self.width * np.hypot(deviation, noise)

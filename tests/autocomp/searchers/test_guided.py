@@ -117,10 +117,24 @@ def test_trials_outside_the_limits_are_no_part_of_the_landscape(toy: Toy, play: 
     free = {name: problem.baseline[name] * 1e-3 for name in ("latency_s", "energy_j")}
     searcher.tell(replace(told, metrics={**told.metrics, **free, "accuracy": 0.6}))  # costs nothing and breaks the limit
     point = np.array([[0.05, 0.5, 0.5]])
-    before = hypervolume(searcher.known.values[:-1], np.ones(3))
-    want = hypervolume(np.concatenate([searcher.known.values[:-1], point]), np.ones(3)) - before
+    known = searcher.known.landmarks()
+    assert len(known) <= 8
+    assert (known[:, 1:] > 1e-3).all()
+    want = hypervolume(np.concatenate([known, point]), np.ones(3)) - hypervolume(known, np.ones(3))
     assert searcher.known.gain_model()(point, np.zeros(1))[0] <= want + 1e-9
     assert searcher.known.gain_model()(point, np.zeros(1))[0] > 0
+
+
+def test_a_lucky_trial_is_a_landmark_with_what_was_to_be_expected_of_it(toy: Toy, play: Play, measure: Measure) -> None:
+    problem = toy(3)
+    searcher = guided(problem, play, 20)
+    told = measure(problem, 20, searcher.ask(20) or Configuration({}))
+    searcher.tell(replace(told, metrics={**told.metrics, "accuracy": told.metrics["accuracy"] + 0.03}))
+    lucky, values = searcher.known.values[-1], searcher.known.landmarks()
+    (landmark,) = values[(values[:, 1:] == lucky[1:]).all(axis=1)]  # prices are exact
+    fair = outcome(problem, told)
+    assert lucky[0] < landmark[0]
+    assert abs(landmark[0] - fair[0]) < abs(lucky[0] - fair[0])
 
 
 def test_goals_that_are_all_known_on_paper_need_no_guess(toy: Toy, play: Play) -> None:
