@@ -74,13 +74,18 @@ def compare(name: str, chosen: Sequence[str], *, seeds: int, trials: int, concur
 
 
 def table(name: str, at: Sequence[int]) -> str:
-    """Mean and standard deviation of the hypervolume over seeds at some numbers of trials, in Markdown."""
+    """Mean and standard deviation of the hypervolume over seeds at some numbers of trials, in Markdown; the best at the end first."""
     lines = [f"| {name} | " + " | ".join(f"{n}" for n in at) + " | s per trial |", "|---" * (len(at) + 2) + "|"]
-    for searcher, by_seed in runs(FOLDER / f"{name}.json")["runs"].items():
+    by_final = sorted(runs(FOLDER / f"{name}.json")["runs"].items(), key=lambda item: -_final(item[1]))
+    for searcher, by_seed in by_final:
         cells = [_cell([dict(zip(r["trials"], r["hypervolume"], strict=True)).get(n) for r in by_seed.values()]) for n in at]
         seconds = np.mean([r["seconds_per_trial"] for r in by_seed.values()])
         lines.append(f"| {searcher} ({len(by_seed)}) | " + " | ".join(cells) + f" | {seconds:.2f} |")
     return "\n".join(lines)
+
+
+def _final(by_seed: Mapping[str, Mapping[str, Any]]) -> float:
+    return float(np.mean([r["hypervolume"][-1] for r in by_seed.values()]))
 
 
 def _cell(values: Sequence[float | None]) -> str:
@@ -101,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.table:
         compare(options.case, options.searchers, seeds=options.seeds, trials=options.trials, concurrent=options.concurrent)
-    shown = table(options.case, [n for n in (3, 8, 20, 40, 80, 160) if n <= options.trials])
+    shown = table(options.case, [n for n in (3, 8, 20, 40, 64, 120, 160) if n <= options.trials])
     print(shown)  # noqa: T201
     if options.docs:
         page = DOCS / "search.md"
