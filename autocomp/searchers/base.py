@@ -20,7 +20,8 @@ from autocomp.trial import Status, Trial
 
 Floats = NDArray[np.float64]
 WORST = 3.0  # where a value is NaN: beyond everything that breaks the reference point by up to its own size
-BATCH = 256  # candidates that are priced together when a new configuration is looked for
+BATCH = 256  # candidates that are drawn together when a new configuration is looked for
+FEW = 8  # of them that are priced first
 ANCHORS = 16  # asked configurations whose surroundings are searched when chance finds nothing
 
 
@@ -163,9 +164,10 @@ class VectorSearcher(ABC):
     def any_fresh(self) -> Vectors | None:
         """Some feasible vector that was not asked; None when none is left, or none is found next to those asked."""
         for batch in self._batches():
-            new = self.fresh(batch)
-            if len(new):
-                return np.asarray(new[0])
+            for few in (batch[:FEW], batch[FEW:]):  # mostly one of the first will do
+                new = self.fresh(few)
+                if len(new):
+                    return np.asarray(new[0])
         return None
 
     def _batches(self) -> Iterator[Vectors]:
