@@ -128,10 +128,12 @@ class AnnealingSearcher(GuidedSearcher):
         Prices are exact, so a move is pointless if something known is nowhere stronger and nowhere dearer: it cannot be
         expected to be more accurate either, whatever their devices. One of the others is drawn.
         """
-        vectors = np.concatenate([self.known.vectors, moves])
-        prices = np.concatenate([self.prices, self._exact(self.problem.paper_metrics(moves)[0])])
-        move, other = np.nonzero((prices <= prices[len(self.known.vectors) :, None]).all(-1))  # where the other is nowhere dearer
-        is_milder = (vectors[other][:, self.space.of_layers] <= moves[move][:, self.space.of_layers]).all(1)
+        strengths = np.concatenate([self.known.vectors, moves])[:, self.space.of_layers]
+        # sums and prices tell most pairs apart before every single strength is compared
+        costs = np.concatenate([self.prices, self._exact(self.problem.paper_metrics(moves)[0])])
+        costs = np.concatenate([costs, strengths.sum(1, keepdims=True)], axis=1)
+        move, other = np.nonzero((costs <= costs[-len(moves) :, None]).all(-1))
+        is_milder = (strengths[other] <= strengths[-len(moves) :][move]).all(1)
         dominated = np.bincount(move[is_milder], minlength=len(moves)) > 1  # one is the move itself
         worth = moves[~dominated] if not dominated.all() else moves
         return np.asarray(self.generator.choice(worth))
