@@ -208,12 +208,11 @@ def test_calibration_without_training_repairs_most_of_what_pruning_breaks(evalua
     (teacher,) = measurements(evaluator, Configuration({}), epochs=0)
     (plain,) = measurements(evaluator, configuration, epochs=0)
     (calibrated,) = measurements(fresh(evaluator, **CALIBRATED), configuration)
-    # shares of what pruning did, which hardly depend on how robust this machine's teacher is
+    # a share of what pruning broke, which hardly depends on how robust this machine's teacher is
     lost, left = (teacher.metrics["accuracy"] - m.metrics["accuracy"] for m in (plain, calibrated))
     assert left < lost / 3
     assert calibrated.metrics["accuracy"] > plain.metrics["accuracy"] + 0.1
-    worse, still = (m.metrics["loss"] - teacher.metrics["loss"] for m in (plain, calibrated))
-    assert still < worse / 4
+    assert calibrated.metrics["loss"] < plain.metrics["loss"] / 4
     assert calibrated.image_passes > plain.image_passes
 
 

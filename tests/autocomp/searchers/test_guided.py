@@ -100,6 +100,17 @@ def test_one_look_serves_several_asks_where_many_trials_are_under_way(toy: Toy, 
     assert looks == [*range(17), 18, 20, 22, 24, 26, 28, 30, 32, 35]
 
 
+def test_proposals_that_were_not_asked_yet_are_part_of_the_state(toy: Toy, play: Play) -> None:
+    problem = toy(3)
+    searcher = guided(problem, play)
+    for number in range(8, 41):  # the last of these looks for three
+        searcher.ask(number)
+    assert len(searcher.ready) == 2
+    again = AnnealingSearcher(problem, seed=1, trials=40, chains=8, steps=4)
+    again.load_state_dict(searcher.state_dict())
+    assert [again.ask(i) for i in range(41, 47)] == [searcher.ask(i) for i in range(41, 47)]
+
+
 def test_a_limit_on_accuracy_leaves_nothing_to_win_below_it(toy: Toy, play: Play) -> None:
     problem = toy(accuracy=0.9)
     searcher = guided(problem, play)
