@@ -36,6 +36,8 @@ bench: $(READY)
 	$(VENV)/bin/python -m benchmarks.hwmodels_speed
 	$(VENV)/bin/python -m benchmarks.scalesim
 	$(VENV)/bin/python -m benchmarks.exported_speed
+	$(VENV)/bin/python -m benchmarks.compression_speed
+	$(VENV)/bin/python -m benchmarks.packed_size
 	$(VENV)/bin/python -m benchmarks.rungs
 	$(call ON_DATA,deep_compression,$(DATA)/mnist)
 	$(call ON_DATA,low_rank,$(CIFAR))

@@ -25,6 +25,7 @@ from autocomp.hints import InnerGuide
 from autocomp.probing import Prober
 from autocomp.problem import Problem
 from autocomp.sensitivity import Sensitivity
+from autocomp.storage import packed_size
 from autocomp.synthesis import synthesize
 from autocomp.tasks.base import ImageSet
 from autocomp.tasks.images import evaluate, to_input
@@ -38,8 +39,9 @@ class Measurement:
 
     Attributes:
         fidelity: epochs of fine-tuning so far, to the nearest step; 0 is calibration alone.
-        metrics: accuracy and loss on validation data, and every paper metric. Where the device disturbs the numbers, accuracy and loss
-            are means over several devices, and ``accuracy_std`` is the standard deviation of the accuracy from one to the next.
+        metrics: accuracy and loss on validation data, and every paper metric; at the end ``size_bytes`` is the length of the packed
+            file. Where the device disturbs the numbers, accuracy and loss are means over several devices, and ``accuracy_std`` is
+            the standard deviation of the accuracy from one to the next.
         image_passes: compute spent so far, one per image forward and three per image trained.
         duration_s: seconds so far.
         is_last: whether the planned fidelity is reached.
@@ -109,7 +111,9 @@ class Evaluator:
                     random_state = torch.get_rng_state()
             measured, images = self._measure(student, device)
             passes += images
-            yield student, Measurement(fidelity, {**measured, **paper}, passes, time.perf_counter() - start, fidelity == epochs)
+            if fidelity == epochs:
+                measured["size_bytes"] = float(packed_size(student)[0])
+            yield student, Measurement(fidelity, {**paper, **measured}, passes, time.perf_counter() - start, fidelity == epochs)
 
     def planned_passes(self, epochs: int) -> float:
         """What a trial of so many epochs is about to cost, the teacher's answers not included."""
@@ -166,11 +170,13 @@ class Evaluator:
 
     def _compressed(self, configuration: Configuration, generator: np.random.Generator) -> tuple[nn.Module, float]:
         """The network to begin with, calibrated, and the images that went through a network for it."""
+        is_made = "_synthetic" in self.__dict__
         chosen = generator.permutation(self._count)[: self.finetune.calibration_images]
         images, labels = self._batch(chosen)
+        made = 0.0 if is_made else 3.0 * self.finetune.synthetic_images * self.finetune.synthetic_steps
         calibration = Calibration(images, labels if self.finetune.alpha < 1 else None)
         student = compress(self._origin, configuration, self.problem.methods, calibration)
-        passes = calibrate(student, images)
+        passes = calibrate(student, images) + sum(calibration.passes) + made
         passes += repair(student, self._origin, images, layers=self.finetune.reconstruct, biases=self.finetune.correct_bias)
         for name in self.problem.space.frozen:
             layer = student.get_submodule(name)

@@ -11,6 +11,7 @@ from torch import nn
 from autocomp.channels import ChannelMap, channel_map, normalize
 from autocomp.choice import Configuration
 from autocomp.compression import BlockConvolution, FactorizationSettings, Method, PruningSettings, default_methods
+from autocomp.compression.coded_size import Beside
 from autocomp.distill import FineTuning
 from autocomp.errors import ConfigError
 from autocomp.evaluate import Evaluator
@@ -19,6 +20,7 @@ from autocomp.problem import Problem
 from autocomp.progress import Progress
 from autocomp.space import SearchSpace
 from autocomp.space_rules import build_space
+from autocomp.storage import packed_size
 from autocomp.student import StudentSettings, taught, untaught_student
 from autocomp.tasks.base import ImageSet, Task
 from autocomp.tasks.images import evaluate, to_input
@@ -54,13 +56,13 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     if space.frozen and config["finetune"].get("equalize"):
         raise ConfigError("A frozen layer keeps its weights, but finetune.equalize=true scales those of all layers; set it to false.")
     accuracy, loss = evaluate(network, validation, mean=task.mean, std=task.std)
-    priced = Problem(teacher.workload, SearchSpace(teacher.workload.names, ()), (), hardware, (), {})
+    priced = Problem(teacher.workload, SearchSpace(teacher.workload.names, ()), (), hardware, (), {}, beside=teacher.beside)
     baseline = {"accuracy": accuracy, "loss": loss, **priced.metrics_of(Configuration({}))}
     objectives = tuple(Objective.stated(metric, **wanted).against(baseline) for metric, wanted in config["objectives"].items())
     lessons = Evaluator(priced, teacher.network, train, validation, task.mean, task.std, FineTuning(**config["finetune"]))
     if student is not None:
         origin = _Whole.of(taught(student, settings, lessons, progress), train, task, progress)  # what it computes is known only now
-    problem = Problem(origin.workload, space, methods, hardware, objectives, baseline)
+    problem = Problem(origin.workload, space, methods, hardware, objectives, baseline, beside=origin.beside)
     return replace(lessons, problem=problem, student=None if student is None else origin.network)
 
 
@@ -88,6 +90,11 @@ class _Whole:
         workload = trace(network, task.input_shape, sample).replace(batch=1)
         channels = None if normal is None else channel_map(normal, task.input_shape)
         return cls(network if normal is None else normal, channels, workload)
+
+    @property
+    def beside(self) -> Beside:
+        """What its file holds beside the layers' weights."""
+        return Beside.of(self.workload, *packed_size(self.network))
 
     def methods(self, config: Mapping[str, Any]) -> tuple[Method, ...]:
         """What can be done to it, in order."""

@@ -112,10 +112,11 @@ class Prober:
         """The network ready to be measured, and the images that went through a network for it."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            student = compress(self.network, configuration, self.methods, Calibration(self.images, self.labels))
-            passes = 0
+            calibration = Calibration(self.images, self.labels)
+            student = compress(self.network, configuration, self.methods, calibration)
+            passes = sum(calibration.passes)
             if self.reconstruct or self.correct_bias:
-                passes = calibrate(student, self.images)
+                passes += calibrate(student, self.images)
                 passes += repair(student, self.network, self.images, layers=self.reconstruct, biases=self.correct_bias)
         for quantizer in input_quantizers(student):
             quantizer.observe = not quantizer.is_on

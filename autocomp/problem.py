@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autocomp.choice import Choices, Configuration, Designs, designs_of
 from autocomp.compression.base import Method
+from autocomp.compression.coded_size import NOTHING, Beside, packed_bytes
 from autocomp.errors import ConfigError
 from autocomp.objective import PAPER_METRICS, Objective
 from autocomp.sensitivity import Sensitivity
@@ -35,6 +36,7 @@ class Problem:
         baseline: the teacher's metrics, measured and priced the same way as a trial's.
         floor: share of the teacher's accuracy below which a network is of no use; where the reference point lies.
         sensitivity: what single choices cost alone; None where it was not measured.
+        beside: what the file of a packed network holds beside its layers' weights.
     """
 
     workload: Workload
@@ -45,6 +47,7 @@ class Problem:
     baseline: Mapping[str, float]
     floor: float = 0.9
     sensitivity: Sensitivity | None = None
+    beside: Beside = NOTHING
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
@@ -90,7 +93,7 @@ class Problem:
         totals = (
             report.total_latency_s,
             report.total_energy_j,
-            workload.weight_storage_bits.sum(-1) / 8,
+            packed_bytes(workload, choices, self.beside),
             workload.macs.sum(-1),
             workload.nonzeros.sum(-1),
         )

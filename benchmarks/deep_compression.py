@@ -21,16 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocomp.choice import Choice, Choices, Configuration
+from autocomp.choice import Choice, Configuration
 from autocomp.compression import PruningSettings, compress, default_methods
 from autocomp.distill import FineTuning, distill
 from autocomp.export import bake
-from autocomp.problem import Problem
-from autocomp.space import SearchSpace
 from autocomp.storage import contents, pack, unpack
 from autocomp.tasks import ClassificationTask
 from autocomp.tasks.images import evaluate, to_input
-from autocomp.tracing import measuring, trace
+from autocomp.tracing import measuring
 from benchmarks.record import record
 
 PRUNING, SEED = PruningSettings(dynamics="gradual"), 0
@@ -108,14 +106,6 @@ def written(network: nn.Module, folder: Path, *, huffman: bool) -> tuple[int, nn
     return size, loaded
 
 
-def paper_bytes(network: nn.Module, configuration: Configuration, shape: tuple[int, int, int]) -> int:
-    """What a search counts for the configuration."""
-    workload = trace(network, shape)
-    space = SearchSpace(workload.names, ())
-    problem = Problem(workload, space, default_methods(None), None, (), {})  # type: ignore[arg-type]  # nothing is priced here
-    return int(problem.lower(Choices.of([configuration], workload.names)).weight_storage_bits.sum()) // 8
-
-
 def steps(recipe: Recipe, bench: Bench, folder: Path) -> dict[str, Any]:
     """Bytes, ratio and accuracy after each step."""
     whole = sum(p.nbytes for p in bench.teacher.parameters())
@@ -138,7 +128,6 @@ def steps(recipe: Recipe, bench: Bench, folder: Path) -> dict[str, Any]:
     bench.train(network, recipe.codebook_epochs, recipe.codebook_rate)
     note("codebook", network, huffman=False)
     note("huffman", network, huffman=True)
-    figures["on paper"] = {"bytes": paper_bytes(bench.teacher, Configuration(coded), bench.task.input_shape)}
     figures["formats"] = {t.name: f"{t.format}, {t.size_bytes} bytes" for t in contents(folder / "network.packed") if len(t.shape) > 1}
     return figures
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -38,10 +38,16 @@ class Calibration:
     Attributes:
         images: normalised, ``n x c x h x w``.
         labels: ``n``; None where there are none, and then the network's own answers take their place.
+        passes: what methods spent on looking, in images forward (`spend`), an entry for each time.
     """
 
     images: Tensor
     labels: Tensor | None = None
+    passes: list[float] = field(default_factory=list)
+
+    def spend(self, times: float, images: int | None = None) -> None:
+        """Note that images, all by default, went through a network: once forward is 1, forward and backward 3."""
+        self.passes.append(times * (len(self.images) if images is None else images))
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from autocomp.compression.quantization import input_quantizers
 from autocomp.tracing import measuring
@@ -14,26 +15,26 @@ def calibrate(network: nn.Module, images: Tensor, *, batch: int = 128) -> int:
     """Make a freshly compressed network measurable, without labels.
 
     Raw accuracy right after pruning predicts nothing; after batch-norm re-estimation it does. Activation steps are fitted
-    layer by layer on one batch, each on what the already quantized layers before it give; batch norm comes before (on that
-    batch alone, so that the steps see sensible values) and after (so that it corrects what rounding shifts).
+    layer by layer as the first batch goes through, each on what the already quantized layers before it give, and batch norm
+    works with the batch's own statistics meanwhile: what that batch adds to the estimate is what it would add a second time.
 
     Args:
         network: changed in place.
         images: normalised images, ``n x c x h x w``.
-        batch: images per pass.
+        batch: images per pass, at most.
 
     Returns:
         How many images went through the network.
     """
-    passed = 0
-    quantizers = [quantizer for quantizer in input_quantizers(network) if not quantizer.is_on]
-    if quantizers:
-        passed += reestimate_batch_norm(network, images[:batch], batch=batch) + len(images[:batch])
-        for quantizer in quantizers:
-            quantizer.observe = True
-        with measuring(network):
-            network(images[:batch])
-    return passed + reestimate_batch_norm(network, images, batch=batch)
+    unfitted = [quantizer for quantizer in input_quantizers(network) if not quantizer.is_on]
+    for quantizer in unfitted:
+        quantizer.observe = True
+    passed = reestimate_batch_norm(network, images, batch=batch)
+    if passed or not unfitted:
+        return passed
+    with measuring(network):
+        network(images[:batch])
+    return len(images[:batch])
 
 
 def reestimate_batch_norm(network: nn.Module, images: Tensor, *, batch: int = 128) -> int:
@@ -51,7 +52,7 @@ def reestimate_batch_norm(network: nn.Module, images: Tensor, *, batch: int = 12
     if not norms:
         return 0
     momenta = [norm.momentum for norm in norms]
-    with measuring(network):
+    with measuring(network), parametrize.cached():  # weights are quantized once
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # torch's word for a cumulative average

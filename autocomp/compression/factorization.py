@@ -39,15 +39,15 @@ class Factorization:
     Attributes:
         responses: fit each chain to the answers of the layer that it replaces (see `fit_to_responses`), where there are images; it is
             as near to the layer's weights as it can be otherwise.
-        images: normalised images to see the answers on, ``n x c x h x w``.
+        calibration: images to see the answers on.
     """
 
     responses: bool = False
-    images: Tensor | None = None
+    calibration: Calibration | None = None
 
     def given(self, calibration: Calibration) -> Method:
         """The same with images at hand."""
-        return replace(self, images=calibration.images)
+        return replace(self, calibration=calibration)
 
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
         """Ungrouped layers whose ranks can be lowered, and whose kernel the kind splits in a way of its own."""
@@ -69,8 +69,9 @@ class Factorization:
             for name, choice in configuration.items()
             if choice.factorization in KINDS
         }
-        if self.responses and self.images is not None:
-            fit_to_responses(model, chains, self.images)
+        if self.responses and self.calibration is not None:
+            fit_to_responses(model, chains, self.calibration.images)
+            self.calibration.spend(2 * len(chains))
         for name, chain in chains.items():
             model.set_submodule(name, chain)
         return model

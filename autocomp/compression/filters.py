@@ -94,6 +94,7 @@ def _reconstructing(model: nn.Module, channels: ChannelMap, counts: Labels, crit
     families = [family for family, count in zip(channels.families, counts, strict=True) if count]
     layers = readers(model, channels, families)
     samples = sample(model, layers, calibration.images, generator)
+    calibration.spend(1)
     worth = _worth(model, channels, "l1", None)  # for families that no layer adds up
     found = contributions(families, channels.inputs, layers, samples, generator)
     for family, count, parts in zip(families, counts[counts > 0].tolist(), found, strict=True):

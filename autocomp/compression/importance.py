@@ -36,7 +36,9 @@ def importances(model: nn.Module, layers: Sequence[Layer], criterion: str, calib
         return [MAGNITUDES[criterion](layer.weight.detach()) for layer in layers]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     weights = {names[id(layer.weight)]: layer.weight.detach() for layer in layers}
-    images, answers = _examples(model, needed(criterion, calibration))
+    given = needed(criterion, calibration)
+    images, answers = _examples(model, given)
+    given.spend(3 if given.labels is not None else 4)
     found = _GRADIENTS[criterion](model, weights, images, answers)
     return [found[name].detach() for name in weights]
 

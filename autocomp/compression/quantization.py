@@ -51,17 +51,17 @@ class Quantization:
     """Fewer bits for weights and for the activations that go into a layer; each factor of a factorized layer alike.
 
     Attributes:
-        images: normalised images on which hashed weights keep a layer's answers, ``n x c x h x w``.
+        calibration: images on which hashed weights keep a layer's answers.
 
     Raises:
         ConfigError: in `apply`, if a layer without two factors is to be factorized in fixed point.
     """
 
-    images: Tensor | None = None
+    calibration: Calibration | None = None
 
     def given(self, calibration: Calibration) -> Method:
         """The same with images at hand."""
-        return replace(self, images=calibration.images)
+        return replace(self, calibration=calibration)
 
     def supported(self, workload: Workload) -> dict[tuple[str, str], NDArray[np.bool_]]:
         """Every layer; ternary factors where there can be factors."""
@@ -89,9 +89,9 @@ class Quantization:
                     raise ConfigError(
                         f"`{FIXED_POINT}` weights need two factors, but layer '{name}' has {len(layers)}; see `factorization`."
                     )
-                if choice.weight_quantizer == HASHED and self.images is not None:
+                if choice.weight_quantizer == HASHED and self.calibration is not None:
                     for layer in layers:
-                        original(layer).data.copy_(hashed(layer, model, self.images))
+                        original(layer).data.copy_(hashed(layer, model, self.calibration))
                 _quantize_weights(layers, choice)
             if choice.activation_bits < FLOAT_BITS:
                 for layer in layers:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from autocomp.storage.container import Stored, contents, pack, unpack
+from autocomp.storage.container import Stored, contents, pack, packed_size, unpack
 
-__all__ = ["Stored", "contents", "pack", "unpack"]
+__all__ = ["Stored", "contents", "pack", "packed_size", "unpack"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ _DTYPES = {
     "BOOL": torch.bool,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_EXTRA = "_extra_state"  # how torch calls what a module keeps beside
 _WRONG = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, zlib.error, RecursionError)
 """What reading an index that no writer made can raise; `DamageError` and JSON's error are among them."""
 
@@ -76,18 +77,34 @@ def pack(network: nn.Module, path: Path, *, huffman: bool = True) -> int:
     Raises:
         UsageError: if a tensor has a type that the container has no name for.
     """
+    data, _ = _file(bake(network).state_dict(), plan_smaller if huffman else plan_packed)
+    with new_file(path) as part:
+        part.write_bytes(data)
+    return len(data)
+
+
+def packed_size(network: nn.Module) -> tuple[int, int]:
+    """Length of the file into which the network is exported, and how much of it are tensors, bytes; the rest is their index.
+
+    What modules keep beside parameters and buffers is no part of it: an exported program has it among its operations.
+    """
+    state = {name: value for name, value in bake(network).state_dict().items() if not name.endswith(_EXTRA)}
+    file, tensors = _file(state, plan_smaller)
+    return len(file), len(tensors)
+
+
+def _file(state: Mapping[str, Any], plan: Planner) -> tuple[bytes, bytes]:
+    """A state dictionary as a file, and the tensors in it."""
     entries, parts = [], []
-    for name, tensor in bake(network).state_dict().items():
+    for name, tensor in state.items():
         if isinstance(tensor, Tensor):
-            about, data = _entry(name, tensor.detach(), plan_smaller if huffman else plan_packed)
+            about, data = _entry(name, tensor.detach(), plan)
             entries.append(about | {"bytes": len(data)})
             parts.append(data)
     data = b"".join(parts)
     index = zlib.compress(json.dumps({"crc32": zlib.crc32(data), "tensors": entries}, separators=(",", ":")).encode(), 9)
-    with new_file(path) as part:
-        tensors = {"data": np.frombuffer(data, np.uint8), "index": np.frombuffer(index, np.uint8)}
-        part.write_bytes(save(tensors, {"format": FORMAT, "version": VERSION}))  # `save_file` would let nobody else read it
-    return path.stat().st_size
+    tensors = {"data": np.frombuffer(data, np.uint8), "index": np.frombuffer(index, np.uint8)}
+    return save(tensors, {"format": FORMAT, "version": VERSION}), data  # `save_file` would let nobody else read it
 
 
 def _entry(name: str, tensor: Tensor, plan: Planner) -> tuple[Described, bytes]:

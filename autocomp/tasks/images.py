@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.utils import parametrize
 
 from autocomp.tasks.base import ImageSet
 
@@ -42,7 +43,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def evaluate(model: nn.Module, images: ImageSet, *, mean: Sequence[float], std: Sequence[float], batch: int = 256) -> tuple[float, float]:
     """Top-1 accuracy in [0, 1] (higher is better) and mean cross-entropy in nats (lower is better), in one pass."""
     correct, loss = 0, 0.0
-    with eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode(), parametrize.cached():  # weights are quantized once
         for start in range(0, len(images), batch):
             part = images.subset(slice(start, start + batch))
             logits = model(to_input(part.images, mean, std))

@@ -12,13 +12,15 @@ from torch import nn
 
 from autocomp.channels import channel_map, normalize
 from autocomp.choice import Choice, Configuration
-from autocomp.compression import compress, default_methods
+from autocomp.compression import PruningSettings, compress, default_methods
+from autocomp.compression.coded_size import Beside
 from autocomp.compression.devices import on_device
 from autocomp.distill import FineTuning
 from autocomp.evaluate import Evaluator, Measurement
 from autocomp.objective import PAPER_METRICS
 from autocomp.problem import Problem
 from autocomp.space import SearchSpace
+from autocomp.storage import packed_size
 from autocomp.tasks import DigitsTask, evaluate
 from autocomp.tracing import trace
 from hwmodels import HardwareModel, load_device
@@ -31,6 +33,7 @@ def evaluator(digits: DigitsTask) -> Evaluator:
     workload = trace(network, digits.input_shape)
     methods = default_methods(channel_map(network, digits.input_shape))
     problem = Problem(workload, SearchSpace(workload.names, ()), methods, load_device("zcu102"), (), {})
+    problem = replace(problem, beside=Beside.of(workload, *packed_size(network)))
     return Evaluator(problem, network, digits.train(), digits.validation(), digits.mean, digits.std, FineTuning())
 
 
@@ -82,7 +85,16 @@ def test_a_trial_is_measured_after_calibration_and_after_each_epoch(evaluator: E
     durations = [m.duration_s for m in four_bits]
     assert durations == sorted(durations)
     price = evaluator.problem.metrics_of(every_layer(evaluator, weight_bits=4, activation_bits=4))
-    assert all(price.items() <= m.metrics.items() for m in four_bits)
+    assert all(price.items() <= m.metrics.items() for m in four_bits[:-1])
+    assert {n: v for n, v in price.items() if four_bits[-1].metrics[n] != v}.keys() == {"size_bytes"}
+
+
+def test_at_the_end_the_size_is_the_length_of_the_packed_file(evaluator: Evaluator) -> None:
+    configuration = every_layer(evaluator, weight_bits=4, activation_bits=4)
+    for network, measured in evaluator.run(configuration, seed=0, epochs=1):
+        trained, last = network, measured
+    assert last.metrics["size_bytes"] == packed_size(trained)[0]
+    assert last.metrics["size_bytes"] == pytest.approx(evaluator.problem.metrics_of(configuration)["size_bytes"], rel=0.1)
 
 
 def test_without_epochs_the_only_measurement_is_the_last(evaluator: Evaluator) -> None:
@@ -99,8 +111,8 @@ def test_the_epochs_of_a_trial_are_those_of_the_settings(evaluator: Evaluator) -
 def test_image_passes_count_every_image_once_forward_and_three_times_in_training(evaluator: Evaluator) -> None:
     worker = fresh(evaluator, images_per_epoch=256, calibration_images=300)
     found = measurements(worker, every_layer(evaluator, activation_bits=4), epochs=1)
-    # batch norm and steps on 128 images each, batch norm on 300, and 397 for validation
-    assert found[0].image_passes == 128 + 128 + 300 + 397
+    # steps and batch norm on the same 300 images, and 397 for validation
+    assert found[0].image_passes == 300 + 397
     # an epoch of 256 images, the teacher's answers to them, and validation again
     assert found[1].image_passes == found[0].image_passes + 3 * 256 + 256 + 397
     # the same images once more, with the teacher's answers at hand
@@ -277,7 +289,7 @@ def test_a_crossbar_is_measured_on_several_devices(evaluator: Evaluator) -> None
     assert found.metrics["accuracy"] == pytest.approx(np.mean(single))
     assert found.metrics["accuracy_std"] == pytest.approx(np.std(single, ddof=1))
     assert set(found.metrics) == {"accuracy", "loss", "accuracy_std", *PAPER_METRICS}
-    assert found.image_passes == 128 + 128 + 300 + 3 * 397
+    assert found.image_passes == 300 + 3 * 397
     # another trial meets the same devices
     again = measurements(crossbar, configuration, seed=0, epochs=0)
     assert again[0].metrics == found.metrics
@@ -322,3 +334,28 @@ def test_a_frozen_layer_keeps_its_weights_through_repair_and_training(evaluator:
     assert torch.equal(layer.weight, wanted.weight)  # type: ignore[arg-type]
     *_, (trained, _) = replace(frozen, problem=evaluator.problem).run(four, seed=0, epochs=1)
     assert not torch.equal(trained.get_submodule(name).weight, wanted.weight)  # type: ignore[arg-type]
+
+
+LOOKING: list[tuple[dict[str, Any], dict[str, Any], float]] = [
+    ({"weights": "taylor"}, {"sparsity": 0.5, "pattern": "fine"}, 3),  # forward and backward, with labels at hand
+    ({"weights": "obd"}, {"sparsity": 0.5, "pattern": "fine"}, 3),
+    ({"filters": "thinet"}, {"sparsity": 0.5, "pattern": "filter"}, 1),
+    ({"filters": "lasso"}, {"sparsity": 0.5, "pattern": "filter"}, 1),
+    ({"weights": "l1"}, {"sparsity": 0.5, "pattern": "fine"}, 0),
+]
+
+
+@pytest.mark.parametrize(("pruning", "knobs", "times"), LOOKING, ids=str)
+def test_what_methods_look_at_is_counted(evaluator: Evaluator, pruning: dict[str, str], knobs: dict[str, Any], times: float) -> None:
+    graph = normalize(evaluator.network, (1, 8, 8))
+    assert graph is not None
+    methods = default_methods(channel_map(graph, (1, 8, 8)), PruningSettings(**pruning))
+    looking = replace(fresh(evaluator, calibration_images=64), problem=replace(evaluator.problem, methods=methods))
+    (found,) = measurements(looking, Configuration({"layer1.0.conv1": Choice(**knobs)}), epochs=0)
+    assert found.image_passes == 64 * times + 64 + 397  # batch norm and validation follow
+
+
+def test_making_synthetic_images_is_counted_once(evaluator: Evaluator) -> None:
+    worker = fresh(evaluator, alpha=1.0, synthetic_images=64, synthetic_steps=5)
+    first, second = (measurements(worker, Configuration({}), epochs=0)[0].image_passes for _ in range(2))
+    assert first - second == 3 * 64 * 5

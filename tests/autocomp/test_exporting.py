@@ -19,6 +19,7 @@ from autocomp.errors import AutocompError, UnknownNameError, UsageError
 from autocomp.export import load_network, write_model
 from autocomp.exporting import FORMATS, export_folder, model_folder
 from autocomp.models import build
+from autocomp.storage import packed_size
 
 SHAPE = (1, 8, 8)
 
@@ -36,7 +37,8 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     calibrate(student, torch.randn(64, *SHAPE))
     folder = tmp_path_factory.mktemp("pulled") / "model"
     told: dict[str, Any] = dict.fromkeys(("name", "version", "task", "hw"), "digits") | dict.fromkeys(("trial", "seed"), 0)
-    told |= {"input_shape": list(SHAPE), "mean": [0.3051], "std": [0.3756], "metrics": {}, "teacher": {}, "config": {}, "configuration": {}}
+    told |= {"input_shape": list(SHAPE), "mean": [0.3051], "std": [0.3756], "teacher": {}, "config": {}, "configuration": {}}
+    told["metrics"] = {"size_bytes": packed_size(student)[0]}
     write_model(folder, student, told | {"data": {"_target_": "autocomp.tasks.DigitsTask"}})
     return folder
 
@@ -52,6 +54,11 @@ def test_every_format_is_loaded_back_and_compared_on_test_images(pulled: Path, t
         assert found.max_abs_difference == 0
     else:
         assert (found.integer_layers, found.float_layers) == (9, 0)
+
+
+def test_the_size_that_a_trial_reports_is_that_of_the_packed_file(pulled: Path, tmp_path: Path) -> None:
+    reported = json.loads((pulled / "configuration.json").read_text())["metrics"]["size_bytes"]
+    assert export_folder(pulled, "packed", tmp_path / "out").bytes == reported
 
 
 def test_without_its_data_a_model_is_compared_on_random_images(pulled: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from autocomp.compression.base import Calibration
 from autocomp.compression.layers import Layer
 from autocomp.compression.quantizers.grid import mean_magnitude
 from autocomp.tracing import measuring
@@ -54,18 +55,20 @@ def _gain(along: Tensor, energy: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def hashed(layer: Layer, model: nn.Module, images: Tensor) -> Tensor:
+def hashed(layer: Layer, model: nn.Module, calibration: Calibration) -> Tensor:
     """Weights that `BinaryWeight` puts on the signs and scales of `hashed_signs`; their order of magnitude stays the layer's.
 
     Args:
         layer: of the model; as pruned.
         model: gives the layer's inputs; stays as it is.
-        images: normalised, ``n x c x h x w``; the first `IMAGES` are looked at.
+        calibration: the first `IMAGES` of it are looked at.
     """
     weight = layer.weight.detach()
     groups = getattr(layer, "groups", 1)
     rows = weight.flatten(1).double().reshape(groups, -1, weight[0].numel())
-    grams = _grams(layer, model, images[:IMAGES])
+    images = calibration.images[:IMAGES]
+    grams = _grams(layer, model, images)
+    calibration.spend(1, len(images))
     if grams is None:  # a layer that does not run has no answers to keep
         return weight
     found = [hashed_signs(own, gram) for own, gram in zip(rows, grams, strict=True)]

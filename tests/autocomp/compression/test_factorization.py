@@ -342,7 +342,7 @@ def test_answers_that_are_all_alike_need_one_rank_only() -> None:
     # Zhang 2015: what counts is the rank of the answers. These inputs are multiples of one image, so all answers lie on a line for each
     # pixel; at 1 x 1 pixel a rank of one reproduces them, though the weights have full rank.
     layer, x = nn.Conv2d(4, 4, 3), drawn(32, 1, 1, 1) * drawn(1, 4, 3, 3, seed=1)
-    fitted = chain(layer, 0.25, "svd_out", Factorization(responses=True, images=x))
+    fitted = chain(layer, 0.25, "svd_out", Factorization(responses=True, calibration=Calibration(x)))
     assert shapes(fitted) == [(1, 4, 3, 3), (4, 1, 1, 1)]
     with torch.no_grad():
         torch.testing.assert_close(fitted(x), layer(x), rtol=1e-3, atol=1e-3)
@@ -351,7 +351,7 @@ def test_answers_that_are_all_alike_need_one_rank_only() -> None:
 def test_without_images_or_without_being_asked_factors_are_those_of_the_weights() -> None:
     layer, x = nn.Conv2d(4, 6, 3), drawn(8, 4, 6, 6)
     plain = chain(layer, 0.5, "tucker2")
-    for method in (Factorization(responses=True), Factorization(images=x)):
+    for method in (Factorization(responses=True), Factorization(calibration=Calibration(x))):
         other = chain(layer, 0.5, "tucker2", method)
         assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), other.parameters(), strict=True))
 
@@ -374,7 +374,7 @@ def test_fitting_leaves_the_teacher_as_it_was_and_covers_linear_layers_and_layer
     )
     errors = []
     with torch.no_grad():
-        for method in (Factorization(), Factorization(responses=True, images=x)):
+        for method in (Factorization(), Factorization(responses=True, calibration=Calibration(x))):
             student = compress(network, configuration, (method,))
             errors.append(float((student(x) - network(x)).square().mean()))
     assert errors[1] < errors[0]
