@@ -220,23 +220,20 @@ class SearchSpace:
         return True
 
     @cached_property
-    def _dependent(self) -> tuple[Vectors, Vectors, Vectors]:
-        """How-knobs, their switch knobs, and the index at which each switch is off, of every pair in one layer."""
+    def _dependent(self) -> tuple[Vectors, Vectors]:
+        """Of each knob (``k``) the switch knob of its layer and the index at which that is off; -1 where the knob always counts."""
         place = {(k.layer, k.name): i for i, k in enumerate(self.knobs)}
-        found = []
+        switches, off = np.arange(len(self.knobs)), np.full(len(self.knobs), -1)
         for (layer, name), how in place.items():
             switch = place.get((layer, SWITCHES.get(name, "")))
             if switch is not None and DEFAULTS[SWITCHES[name]] in self.knobs[switch].options:
-                found.append((how, switch, self.knobs[switch].options.index(DEFAULTS[SWITCHES[name]])))
-        hows, switches, off = np.array(found, np.int64).reshape(-1, 3).T
-        return hows, switches, off
+                switches[how], off[how] = switch, self.knobs[switch].options.index(DEFAULTS[SWITCHES[name]])
+        return switches, off
 
     def canonical(self, vectors: Vectors) -> Vectors:
         """The same configurations with every knob that has no effect at index 0; equal networks get equal vectors."""
-        result = vectors.copy()
-        hows, switches, off = self._dependent
-        result[..., hows] *= result[..., switches] != off
-        return result
+        switches, off = self._dependent
+        return np.asarray(vectors * (vectors[..., switches] != off))
 
     @cached_property
     def _codes(self) -> tuple[Vectors, Vectors, NDArray[np.float64]]:
@@ -270,9 +267,8 @@ class SearchSpace:
     def neighbours(self, vector: Vectors, generator: np.random.Generator, n: int) -> Vectors:
         """``n`` vectors that each differ from the given one in one random knob, ``n x k``, canonical; equal to it if no knob is free."""
         result = np.repeat(vector[None], n, axis=0)
-        hows, switches, off = self._dependent
-        idle = hows[vector[switches] == off]
-        free = np.setdiff1d(np.flatnonzero(self.cardinalities > 1), idle)
+        switches, off = self._dependent
+        free = np.flatnonzero((self.cardinalities > 1) & (vector[switches] != off))
         if free.size:
             knob = generator.choice(free, n)
             step = generator.integers(1, self.cardinalities[knob])

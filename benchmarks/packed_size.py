@@ -25,7 +25,8 @@ def compared(case: Case) -> dict[str, Any]:
         configuration = problem.space.decode(vector)
         *_, (_, last) = evaluator.run(configuration, seed=0, epochs=1)
         ratios.append(problem.metrics_of(configuration)["size_bytes"] / last.metrics["size_bytes"])
-    figures = {"mean": np.mean(ratios), "least": min(ratios), "most": max(ratios)}
+    found = np.array(ratios)
+    figures = {"mean": found.mean(), "least": found.min(), "most": found.max()}
     return {"configurations": len(ratios), **{name: round(float(value), 3) for name, value in figures.items()}}
 
 

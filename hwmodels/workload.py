@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -139,9 +139,10 @@ class Workload:
             kind = np.float64 if name in _DENSITIES else np.int64
             object.__setattr__(self, name, np.asarray(getattr(self, name), kind))
         self._check_shape()
-        self._check_values()
+        self._check_values(self._array_names())
 
     @staticmethod
+    @cache
     def _array_names() -> tuple[str, ...]:
         return tuple(f.name for f in fields(Workload) if f.name != "names")
 
@@ -155,19 +156,20 @@ class Workload:
         if shape[-1:] != (len(self.names),):
             raise WorkloadError(f"Workload has {len(self.names)} names for {shape[-1]} layers; name each layer once.")
 
-    def _check_values(self) -> None:
-        for name in _COUNTS:
+    def _check_values(self, of: Collection[str]) -> None:
+        """Raise where a value of some fields makes no sense."""
+        for name in (n for n in _COUNTS if n in of):
             low = 0 if name in _FROM_ZERO else 1
             if self._any(getattr(self, name) < low):
                 raise WorkloadError(f"`{name}` must be at least {low}{self._culprit(getattr(self, name) < low, name)}.")
         for name, most in (("weight_bits", WIDEST), ("activation_bits", WIDEST), ("fused", 1)):
-            if self._any(getattr(self, name) > most):
+            if name in of and self._any(getattr(self, name) > most):
                 raise WorkloadError(f"`{name}` must be at most {most}{self._culprit(getattr(self, name) > most, name)}.")
-        for name in _DENSITIES:
+        for name in (n for n in _DENSITIES if n in of):
             value = getattr(self, name)
             if self._any(~((value >= 0) & (value <= 1))):
                 raise WorkloadError(f"`{name}` must lie in [0, 1]{self._culprit(~((value >= 0) & (value <= 1)), name)}.")
-        for name in ("in_channels", "out_channels"):
+        for name in (n for n in ("in_channels", "out_channels") if n in of or "groups" in of):
             bad = getattr(self, name) % self.groups != 0
             if self._any(bad):
                 raise WorkloadError(f"`{name}` must be a multiple of `groups`{self._culprit(bad, name, 'groups')}.")
@@ -191,8 +193,18 @@ class Workload:
         return {name: getattr(self, name) for name in self._array_names()}
 
     def replace(self, **changes: ArrayLike | tuple[str, ...]) -> Workload:
-        """The same workload with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        """The same workload with some fields changed, which alone are checked."""
+        names = self._array_names()
+        if not changes.keys() <= set(names):
+            return replace(self, **changes)  # type: ignore[arg-type]
+        changed = object.__new__(Workload)
+        object.__setattr__(changed, "names", self.names)
+        for name in names:
+            kind = np.float64 if name in _DENSITIES else np.int64
+            object.__setattr__(changed, name, np.asarray(changes[name], kind) if name in changes else getattr(self, name))
+        changed._check_shape()
+        changed._check_values(changes)
+        return changed
 
     @cached_property
     def used(self) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ the quantizer itself; that of places follows from how many weights were removed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ LENGTH_BITS, BLOCK_BITS = 5, 20 / 1_024  # of Huffman coding: a symbol's entry i
 CAUTION = 1.04  # real weights are no normal ones: a limit that is met on paper shall be met by the file
 WIDEST_CODED = 12  # bits of a level up to which it is Huffman-coded
 _QUANTIZERS = CATEGORIES["weight_quantizer"]
-_SCALED = [_QUANTIZERS.index(name) + 1 for name in ("uniform", "binary", "ternary", "hashed_binary")]  # with a scale for each filter
+_HAS_SCALES = np.array([name in ("uniform", "binary", "ternary", "hashed_binary") for name in ("", *_QUANTIZERS)])  # one for each filter
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,10 @@ NOTHING = Beside()
 def packed_bytes(workload: Workload, choices: Choices, beside: Beside) -> Floats:
     """Bytes that the packed files of ``b`` candidates are expected to have (``b``), see `coded_bytes`."""
     owner = owners(workload, choices.layers)
-    shape = (len(choices.sparsity), len(owner))
-    used, out = np.broadcast_to(workload.used, shape), np.broadcast_to(workload.out_channels, shape)
-    channels = np.zeros((len(choices.sparsity), len(choices.layers)), np.int64)
-    for slot, layer in enumerate(owner.tolist()):  # the last factor has the layer's channels
-        channels[:, layer] = np.where(used[:, slot], out[:, slot], channels[:, layer])
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    # the last factor has the layer's channels; a layer that no candidate uses has none in its first slot either
+    last = np.maximum.reduceat(np.where(workload.used, np.arange(len(owner)), begins[owner]), begins, axis=-1)
+    channels = np.take_along_axis(np.broadcast_to(workload.out_channels, workload.shape), last, axis=-1)
     return np.asarray(coded_bytes(workload, choices).sum(-1) + beside.fixed + beside.shrinking * channels.sum(-1) / beside.channels)
 
 
@@ -88,7 +87,7 @@ def coded_bytes(workload: Workload, choices: Choices) -> Floats:
     places = np.minimum(np.maximum(_places(workload, zeros), 1 - zeros), 1)
     fixed, coded, floating = np.minimum(bits, places + bits * (1 - zeros)), np.minimum(dense, places + nonzero) + BLOCK_BITS, FLOAT_BITS
     lengths = np.where(bits < FLOAT_BITS, LENGTH_BITS * 2.0 ** np.minimum(bits, WIDEST_CODED), 0)
-    scales = np.where(np.isin(quantizer, _SCALED), STEP_BITS * workload.out_channels, 0) + STEP_BITS * workload.codebook
+    scales = STEP_BITS * (_HAS_SCALES[quantizer] * workload.out_channels + workload.codebook)
     levels = np.minimum(fixed * workload.weights, CAUTION * coded * workload.weights + lengths) + scales
     numbers = np.minimum(floating, places + floating * (1 - zeros)) * workload.weights
     is_quantized = choices.activation_bits[:, owner] < FLOAT_BITS
@@ -102,8 +101,12 @@ def _looked_up(quantizer: NDArray[np.int64], bits: NDArray[np.int64], density: F
     present = np.flatnonzero(np.bincount(kinds.ravel())) if kinds.size else np.array([FLOAT_BITS])
     place = np.zeros(int(present.max()) + 1, np.int64)
     place[present] = np.arange(len(present))
-    tables = np.stack([_table(*divmod(kind, FLOAT_BITS + 1)) for kind in present.tolist()])
-    return np.asarray(tables[place[kinds], np.rint(density * GRID).astype(np.int64)])
+    return np.asarray(_tables(*present.tolist())[place[kinds], np.rint(density * GRID).astype(np.int64)])
+
+
+@lru_cache(maxsize=64)
+def _tables(*kinds: int) -> Floats:
+    return np.stack([_table(*divmod(kind, FLOAT_BITS + 1)) for kind in kinds])
 
 
 def _places(workload: Workload, zeros: Floats) -> Floats:

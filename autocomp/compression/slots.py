@@ -114,8 +114,9 @@ class _Slots:
             self.fields[field] = np.where(follows, value, self.fields[field])
 
     def _spread(self, values: Column) -> Column:
-        values = np.broadcast_to(values, (*values.shape[:-1], self.layer.max() + 1)) if values.ndim else values
-        return values[..., self.layer] if values.ndim else values
+        if not values.ndim:
+            return values
+        return values[..., self.layer if values.shape[-1] > 1 else np.zeros_like(self.layer)]
 
     def write(self, place: int, uses: NDArray[np.bool_], fields: Mapping[str, Column]) -> None:
         """Let the ``place``-th part of some layers (``b x l``) be as described."""
@@ -125,7 +126,7 @@ class _Slots:
         for field, values in fields.items():
             wanted = self._spread(np.atleast_1d(values))[..., columns] if np.ndim(values) else values
             present = self.fields[field][..., columns]
-            if np.array_equal(np.broadcast_to(wanted, where.shape), np.broadcast_to(present, where.shape)):
+            if (wanted == present).all():
                 continue
             if self.fields[field].ndim < 2 or len(self.fields[field]) < self.candidates:
                 self.fields[field] = np.broadcast_to(self.fields[field], (self.candidates, len(self.layer))).copy()

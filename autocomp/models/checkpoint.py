@@ -36,7 +36,10 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
         raise CheckpointError(f"There is no checkpoint '{path}'.") from None
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"A checkpoint must be a readable safetensors file, but '{path}' is not: {reason}.") from None
+        raise CheckpointError(
+            f"A checkpoint must be a readable safetensors file, but '{path}' is not: {reason}. No pickle is ever opened here; "
+            "write its state dictionary with `safetensors.torch.save_file`."
+        ) from None
     own = model.state_dict()
     problems = {
         "missing": [name for name in own if name not in weights],

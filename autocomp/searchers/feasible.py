@@ -51,10 +51,12 @@ def spread_sample(space: SearchSpace, generator: np.random.Generator, n: int) ->
     return at_strength(space, strengths)
 
 
-def single_changes(space: SearchSpace, vector: Vectors) -> Vectors:
-    """Every vector that differs from the given one in one knob, ``b x k``, canonical."""
+def single_changes(space: SearchSpace, vector: Vectors, chosen: Vectors | None = None) -> Vectors:
+    """Every vector that differs from the given one in one knob, ``b x k``, canonical; or the ``chosen`` of all of them."""
     knob = np.repeat(np.arange(len(space.knobs)), space.cardinalities)
-    option = np.concatenate([np.arange(c) for c in space.cardinalities])
+    option = np.arange(len(knob)) - np.repeat(np.cumsum(space.cardinalities) - space.cardinalities, space.cardinalities)
+    if chosen is not None:
+        knob, option = knob[chosen], option[chosen]
     result = np.repeat(vector[None], len(knob), axis=0)
     result[np.arange(len(knob)), knob] = option
     return space.canonical(result)

@@ -119,15 +119,16 @@ class GuidedSearcher(VectorSearcher):
             return None
         best, reached = met.rows(np.array([place])), worth[place]
         most = max(int(REFINING * self.looks / max(self.rounds, 1)), 1)
+        changes = int(self.space.cardinalities.sum())
         for _ in range(rounds):
-            changes = single_changes(self.space, best.vectors[0])
-            around = self.known.forecast(changes if len(changes) <= most else self.generator.choice(changes, most, replace=False))
+            some = None if changes <= most else self.generator.choice(changes, most, replace=False)
+            around = self.known.forecast(single_changes(self.space, best.vectors[0], some))
             around = around.rows(around.violations == 0)
             gains = gain(around.values, around.deviations)
             place = self._first(around, gains, taken)
             if place is not None and gains[place] > reached:
                 best, reached = around.rows(np.array([place])), gains[place]
-            elif len(changes) <= most:
+            elif some is None:
                 break
         return best
 

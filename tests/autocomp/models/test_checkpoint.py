@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,3 +62,21 @@ def test_a_long_list_is_cut_after_three_names(tmp_path: Path) -> None:
 def test_the_trained_cifar_networks_fit(name: str) -> None:
     model = models.build(name, classes=10, input_shape=(3, 32, 32))
     models.load_checkpoint(model, CHECKPOINTS / f"{name}_cifar10.safetensors")
+
+
+class _Trap:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_foreign_pickle_is_named_as_such_and_never_opened(tmp_path: Path) -> None:
+    torch.save({"weight": _Trap(tmp_path / "sprung")}, tmp_path / "foreign.pt")
+    (tmp_path / "foreign.pkl").write_bytes(pickle.dumps(_Trap(tmp_path / "sprung")))
+    for name in ("foreign.pt", "foreign.pkl"):
+        assert "write its state dictionary with `safetensors.torch.save_file`" in message(tmp_path / name, lenet())
+    assert not (tmp_path / "sprung").exists()
