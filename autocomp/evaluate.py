@@ -141,6 +141,7 @@ class Evaluator:
             shares=dict(zip(self.problem.workload.names, behind.tolist(), strict=True)),
             reconstruct=self.finetune.reconstruct,
             correct_bias=self.finetune.correct_bias,
+            frozen=self.problem.space.frozen,
         )
 
     def taught(self, student: nn.Module, *, epochs: int, seed: int) -> nn.Module:
@@ -177,11 +178,10 @@ class Evaluator:
         calibration = Calibration(images, labels if self.finetune.alpha < 1 else None)
         student = compress(self._origin, configuration, self.problem.methods, calibration)
         passes = calibrate(student, images) + sum(calibration.passes) + made
-        passes += repair(student, self._origin, images, layers=self.finetune.reconstruct, biases=self.finetune.correct_bias)
-        for name in self.problem.space.frozen:
-            layer = student.get_submodule(name)
-            layer.load_state_dict(self._origin.get_submodule(name).state_dict())  # a repair may have changed it
-            layer.requires_grad_(False)
+        fits, frozen = self.finetune, self.problem.space.frozen
+        passes += repair(student, self._origin, images, layers=fits.reconstruct, biases=fits.correct_bias, frozen=frozen)
+        for name in frozen:
+            student.get_submodule(name).requires_grad_(False)
         return student, float(passes)
 
     def _measure(self, student: nn.Module, device: Nonidealities | None) -> tuple[dict[str, float], int]:

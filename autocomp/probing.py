@@ -71,7 +71,7 @@ class Prober:
         images: normalised, ``n x c x h x w``.
         labels: ``n``; None where none may be read, and then the untouched network's answers take their place.
         shares: what share of the network's MACs lies in a layer and behind it, by layer.
-        reconstruct, correct_bias: what is repaired before anything is measured; see `autocomp.compression.repair`.
+        reconstruct, correct_bias, frozen: what is repaired before anything is measured; see `autocomp.compression.repair`.
     """
 
     network: nn.Module
@@ -81,6 +81,7 @@ class Prober:
     shares: Mapping[str, float]
     reconstruct: bool = False
     correct_bias: bool = False
+    frozen: tuple[str, ...] = ()
 
     def __call__(self, configurations: Sequence[Configuration]) -> Probed:
         """Measure some configurations; fastest where the first layer that they change is the same one."""
@@ -117,7 +118,8 @@ class Prober:
             passes = sum(calibration.passes)
             if self.reconstruct or self.correct_bias:
                 passes += calibrate(student, self.images)
-                passes += repair(student, self.network, self.images, layers=self.reconstruct, biases=self.correct_bias)
+                fits = {"layers": self.reconstruct, "biases": self.correct_bias}
+                passes += repair(student, self.network, self.images, **fits, frozen=self.frozen)
         for quantizer in input_quantizers(student):
             quantizer.observe = not quantizer.is_on
         return student, float(passes)

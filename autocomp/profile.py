@@ -27,7 +27,7 @@ from autocomp.progress import Progress
 from autocomp.sensitivity import Probe, Sensitivity, of_layers
 from autocomp.tune import Cluster, spread
 
-MEASURE = 1  # version of what a probe is; another one makes all cached profiles void
+MEASURE = 2  # version of what a probe is; another one makes all cached profiles void
 FILE = "profile.json"
 MOST = 16  # probes of a task: seconds, so that starting it costs little and an interruption loses little
 TASKS = 4  # at least, for each worker, so that all of them end at about the same time
@@ -105,7 +105,7 @@ def content_key(prober: Prober) -> str:
         "measure": [MEASURE, autocomp.__version__],
         "network": [str(network), str(getattr(network, "code", "")), list(weights)],
         "methods": [_described(method) for method in prober.methods],
-        "repair": [prober.reconstruct, prober.correct_bias],
+        "repair": [prober.reconstruct, prober.correct_bias, *prober.frozen],
         "has_labels": prober.labels is not None,
     }
     seen = [prober.images.numpy(), *([] if prober.labels is None else [prober.labels.numpy()])]

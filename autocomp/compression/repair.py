@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from autocomp.compression.bias_correction import correct_biases
@@ -9,7 +11,7 @@ from autocomp.compression.calibration import reestimate_batch_norm
 from autocomp.compression.reconstruction import reconstruct
 
 
-def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: bool, biases: bool) -> int:
+def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: bool, biases: bool, frozen: Collection[str] = ()) -> int:
     """Fit the network to what it was made from, in place.
 
     Args:
@@ -18,6 +20,7 @@ def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: boo
         images: normalised, ``n x c x h x w``.
         layers: fit layers to the origin's outputs, see `reconstruct`.
         biases: let biases take up the shift of mean outputs, see `correct_biases`.
+        frozen: names of layers that keep the origin's weights.
 
     Returns:
         How many images went through a network.
@@ -27,4 +30,6 @@ def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: boo
         passes += reconstruct(student, origin, images) + reestimate_batch_norm(student, images)
     if biases:
         passes += correct_biases(student, origin, images) + reestimate_batch_norm(student, images)
+    for name in frozen if passes else ():
+        student.get_submodule(name).load_state_dict(origin.get_submodule(name).state_dict())
     return passes

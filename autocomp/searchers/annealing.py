@@ -116,21 +116,23 @@ class AnnealingSearcher(GuidedSearcher):
         current = self.known.vectors[self.chains[chain][0]]
         knobs = 1 + (self.knobs - 1) * (1 - self.progress)
         moves = moved(self.space, np.repeat(current[None], self.candidates, axis=0), self.generator, np.full(self.candidates, knobs))
-        moves = self.fresh(moves)
-        if not len(moves):
+        moves = self.new(moves)
+        metrics, violations = self.problem.assess(moves)
+        is_feasible = violations == 0
+        if not is_feasible.any():
             return None
         self.riding[trial_id] = chain
-        return self.choose(moves)
+        return self.choose(moves[is_feasible], self._exact(metrics)[is_feasible])
 
-    def choose(self, moves: Vectors) -> Vectors:
-        """The move that becomes a trial, of ``b x k`` feasible new ones.
+    def choose(self, moves: Vectors, prices: Floats) -> Vectors:
+        """The move that becomes a trial, of ``b x k`` feasible new ones with their prices as in `_exact`.
 
         Prices are exact, so a move is pointless if something known is nowhere stronger and nowhere dearer: it cannot be
         expected to be more accurate either, whatever their devices. One of the others is drawn.
         """
         strengths = np.concatenate([self.known.vectors, moves])[:, self.space.of_layers]
         # sums and prices tell most pairs apart before every single strength is compared
-        costs = np.concatenate([self.prices, self._exact(self.problem.paper_metrics(moves)[0])])
+        costs = np.concatenate([self.prices, prices])
         costs = np.concatenate([costs, strengths.sum(1, keepdims=True)], axis=1)
         move, other = np.nonzero((costs <= costs[-len(moves) :, None]).all(-1))
         is_milder = (strengths[other] <= strengths[-len(moves) :][move]).all(1)

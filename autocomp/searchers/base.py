@@ -156,19 +156,27 @@ class VectorSearcher(ABC):
 
     def fresh(self, vectors: Vectors) -> Vectors:
         """Those of ``b x k`` vectors that are feasible and were not asked, each once, in the same order."""
+        new = self.new(vectors)
+        return new[self.problem.feasible(new)] if len(new) else new
+
+    def new(self, vectors: Vectors) -> Vectors:
+        """Those of ``b x k`` vectors that were not asked, each once, in the same order, canonical."""
         rows = {row.tobytes(): row for row in self.space.canonical(vectors)}
         kept = [row for key, row in rows.items() if key not in self.asked]
-        new = np.array(kept, np.int64).reshape(len(kept), len(self.space.knobs))
-        return new[self.problem.feasible(new)] if len(new) else new
+        return np.array(kept, np.int64).reshape(len(kept), len(self.space.knobs))
+
+    def first_fresh(self, vectors: Vectors) -> Vectors | None:
+        """The first of ``b x k`` vectors that is feasible and was not asked, canonical; None if none is."""
+        for some in (vectors[:FEW], vectors[FEW:]):  # mostly one of the first few will do
+            new = self.fresh(some)
+            if len(new):
+                return np.asarray(new[0])
+        return None
 
     def any_fresh(self) -> Vectors | None:
         """Some feasible vector that was not asked; None when none is left, or none is found next to those asked."""
-        for batch in self._batches():
-            for few in (batch[:FEW], batch[FEW:]):  # mostly one of the first will do
-                new = self.fresh(few)
-                if len(new):
-                    return np.asarray(new[0])
-        return None
+        found = (self.first_fresh(batch) for batch in self._batches())
+        return next((vector for vector in found if vector is not None), None)
 
     def _batches(self) -> Iterator[Vectors]:
         """Where to look for something new, the most likely place first."""

@@ -16,8 +16,7 @@ class RandomSearcher(VectorSearcher):
 
     def propose(self, trial_id: int) -> Vectors | None:
         """The first of a batch of random vectors that may be asked."""
-        new = self.fresh(self.space.sample(self.generator, BATCH))
-        return new[0] if len(new) else None
+        return self.first_fresh(self.space.sample(self.generator, BATCH))
 
     def learn(self, trial: Trial, vector: Vectors) -> None:
         """Random search learns nothing."""

@@ -22,7 +22,7 @@ from autocomp.profile import content_key
 from autocomp.profile_plan import ProfilePlan
 from autocomp.sensitivity import Sensitivity
 
-VERSION = 1  # of what is kept in the cache
+VERSION = 2  # of what is kept in the cache
 
 
 @dataclass(frozen=True, eq=False)

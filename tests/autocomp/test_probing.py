@@ -200,3 +200,12 @@ def test_fewer_bits_cost_more_in_every_layer() -> None:
     for layer in prober.shares:
         losses = [prober([Configuration({layer: Choice(weight_bits=bits)})]).probes[0].loss for bits in (8, 6, 4, 2)]
         assert np.all(np.diff(losses) > 0)
+
+
+def test_a_frozen_layer_keeps_its_weights_in_probes() -> None:
+    half = Configuration({"0": Choice(sparsity=0.5, pattern="fine")})
+    for frozen in ((), ("7",)):
+        prober = small_prober(correct_bias=True, frozen=frozen)
+        layer, (student, _) = prober.network.get_submodule("7"), prober._compressed(half)
+        same = [torch.equal(a, b) for a, b in zip(student.get_submodule("7").parameters(), layer.parameters(), strict=True)]
+        assert all(same) == bool(frozen)
