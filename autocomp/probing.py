@@ -118,8 +118,8 @@ class Prober:
             passes = sum(calibration.passes)
             if self.reconstruct or self.correct_bias:
                 passes += calibrate(student, self.images)
-                fits = {"layers": self.reconstruct, "biases": self.correct_bias}
-                passes += repair(student, self.network, self.images, **fits, frozen=self.frozen)
+            fits = {"layers": self.reconstruct, "biases": self.correct_bias}
+            passes += repair(student, self.network, self.images, **fits, frozen=self.frozen)
         for quantizer in input_quantizers(student):
             quantizer.observe = not quantizer.is_on
         return student, float(passes)

@@ -20,7 +20,7 @@ def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: boo
         images: normalised, ``n x c x h x w``.
         layers: fit layers to the origin's outputs, see `reconstruct`.
         biases: let biases take up the shift of mean outputs, see `correct_biases`.
-        frozen: names of layers that keep the origin's weights.
+        frozen: names of layers that get the origin's weights back, whatever changed them.
 
     Returns:
         How many images went through a network.
@@ -30,6 +30,6 @@ def repair(student: nn.Module, origin: nn.Module, images: Tensor, *, layers: boo
         passes += reconstruct(student, origin, images) + reestimate_batch_norm(student, images)
     if biases:
         passes += correct_biases(student, origin, images) + reestimate_batch_norm(student, images)
-    for name in frozen if passes else ():
+    for name in frozen:
         student.get_submodule(name).load_state_dict(origin.get_submodule(name).state_dict())
     return passes
