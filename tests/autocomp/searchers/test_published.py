@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from autocomp.choice import Configuration
+from autocomp.choice import Choice, Configuration
 from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.amc import AmcSearcher
@@ -102,22 +103,24 @@ def test_haq_takes_bits_away_from_the_last_step_backwards(toy: Toy) -> None:
     searcher = HaqSearcher(problem, seed=0, trials=10, budget=1.0, metric="size_bytes")
     names = [problem.space.names[c] for c in searcher.columns]
     assert names[:4] == ["conv0/weight_bits", "conv0/activation_bits", "conv1/weight_bits", "conv1/activation_bits"]
-    weights = problem.workload.weights / problem.workload.weights.sum()
 
-    def bits(left: float) -> list[int]:
-        """Weight bits when bytes may be that share of what 8 bits take."""
-        untouched = problem.metrics_of(problem.space.decode(np.zeros(6, np.int64)))["size_bytes"]
-        searcher.most = left * untouched
+    def size(*bits: int) -> float:
+        """Bytes with these weight bits; activations keep their 8."""
+        choices = {f"conv{i}": Choice(weight_bits=w, activation_bits=8) for i, w in enumerate(bits)}
+        return problem.metrics_of(Configuration(choices))["size_bytes"]
+
+    def bits(most: float) -> list[int]:
+        """Weight bits when so many bytes are allowed."""
+        searcher.most = most
         configuration = problem.space.decode(searcher.lowered(np.zeros(6, np.int64)))
         return [configuration[f"conv{i}"].weight_bits for i in range(3)]
 
-    slack = 1e-9
-    assert bits(1.0) == [8, 8, 8]
-    assert bits(1 - weights[2] / 4 + slack) == [8, 8, 6]
-    assert bits(1 - weights[2] / 4 - weights[1] / 4 + slack) == [8, 6, 6]
-    assert bits(0.75 + slack) == [6, 6, 6]
-    assert bits(0.75 - slack) == [6, 6, 4]  # the second round begins at the end again
-    assert bits(0.1) == [4, 4, 4]  # out of reach
+    slack = 1e-6
+    course = [(8, 8, 8), (8, 8, 6), (8, 6, 6), (6, 6, 6), (6, 6, 4)]  # the second round begins at the end again
+    for step, lower in pairwise(course):
+        assert bits(size(*step) + slack) == list(step)
+        assert bits(size(*step) - slack) == list(lower)
+    assert bits(1.0) == [4, 4, 4]  # out of reach
 
 
 def test_haq_divides_the_range_of_an_action_evenly(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
