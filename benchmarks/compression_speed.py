@@ -9,8 +9,7 @@ Usage: ``python -m benchmarks.compression_speed``; images and weights are random
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -26,19 +25,13 @@ from autocomp.distill import FineTuning
 from autocomp.models import build
 from autocomp.space_rules import build_space
 from autocomp.tracing import trace
+from benchmarks.low_rank import seconds
 from benchmarks.pricing import RULES
 from benchmarks.record import record
 
 SHAPE = (3, 32, 32)
 CONFIGURATIONS, STEPS = 12, 20
 BATCH = FineTuning().batch_size
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Of the one core that the work takes, however busy the machine is."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def making(network: fx.GraphModule, images: Tensor) -> dict[str, Any]:

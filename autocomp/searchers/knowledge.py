@@ -29,7 +29,8 @@ class Forecast:
 
     Attributes:
         vectors: the candidates, ``b x k``, canonical.
-        values: the goals in units of the reference box, ``b x m``, less is better; costs are exact, measured goals are guesses.
+        values: the goals in units of the reference box, ``b x m``, less is better; costs are exact (sizes: as expected), measured goals are
+            guesses.
         deviations: of the first measured goal, in the same unit, as far as they count for the gain (``b``).
         violations: how far a candidate is from what limits and device allow; 0 where it is feasible on paper (``b``).
         metrics: everything that is known on paper (``b`` each).

@@ -47,3 +47,32 @@ def test_storage_is_the_smaller_of_packed_and_dense() -> None:
     # 32 weights of 8 bit: with a 4-bit index a density of one half takes 16 * 12 = 192 bits, of 0.9 more than the 256 dense ones
     layer = one(weight_bits=8, index_bits=[4, 4], weight_density=[0.5, 0.9])
     assert layer.weight_storage_bits.tolist() == [192, 16 * 8]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight_bits": 33}, "`weight_bits` must be at most 32"),
+        ({"stride": 0}, "`stride` must be at least 1"),
+        ({"weight_density": np.array([1.0, 1.5])}, "`weight_density` must lie in"),
+        ({"groups": 3}, "`in_channels` must be a multiple of `groups`"),
+        ({"out_channels": 7, "groups": 2}, "`out_channels` must be a multiple of `groups`"),
+        ({"in_h": np.ones(3)}, "Workload fields must broadcast"),
+    ],
+)
+def test_what_is_replaced_is_checked(changes: dict[str, np.ndarray | float], message: str) -> None:
+    layer = Workload(("a", "b"), in_channels=np.array([4, 4]), out_channels=np.array([8, 8]))
+    with pytest.raises(WorkloadError, match=message):
+        layer.replace(**changes)
+
+
+def test_a_field_that_does_not_exist_cannot_be_replaced() -> None:
+    with pytest.raises(TypeError, match="wieght_bits"):
+        sample_workload().replace(wieght_bits=8)
+
+
+def test_replacing_keeps_the_rest_and_forgets_what_was_computed_from_it() -> None:
+    layer = Workload(("a",), in_channels=np.array([4]), out_channels=np.array([8]))
+    assert layer.macs.tolist() == [32]
+    wider = layer.replace(in_channels=np.array([8]))
+    assert (wider.macs.tolist(), wider.out_channels.tolist(), layer.macs.tolist()) == ([64], [8], [32])
