@@ -16,10 +16,10 @@ from autocomp.channels import channel_map, normalize
 from autocomp.choice import Choice, Configuration
 from autocomp.compression import calibrate, compress, default_methods
 from autocomp.errors import AutocompError, UnknownNameError, UsageError
-from autocomp.export import load_network, write_model
-from autocomp.exporting import FORMATS, export_folder, model_folder
+from autocomp.export import bake, load_network, trace_program, write_model
+from autocomp.exporting import FORMATS, _Holder, export_folder, model_folder
 from autocomp.models import build
-from autocomp.storage import packed_size
+from autocomp.storage import pack, packed_size
 
 SHAPE = (1, 8, 8)
 
@@ -59,6 +59,26 @@ def test_every_format_is_loaded_back_and_compared_on_test_images(pulled: Path, t
 def test_the_size_that_a_trial_reports_is_that_of_the_packed_file(pulled: Path, tmp_path: Path) -> None:
     reported = json.loads((pulled / "configuration.json").read_text())["metrics"]["size_bytes"]
     assert export_folder(pulled, "packed", tmp_path / "out").bytes == reported
+
+
+KINDS: list[dict[str, Any]] = [
+    *({"activation_bits": b, "activation_quantizer": q} for q, b in (("dorefa", 4), ("half_wave", 4), ("sign", 1), ("xnor", 1))),
+    *({"weight_bits": b, "weight_quantizer": q} for q, b in (("trained_ternary", 2), ("power_of_two", 4), ("kmeans", 4), ("product", 2))),
+    {"rank": 0.5, "factorization": "svd_out", "weight_bits": 2, "weight_quantizer": "fixed_point_factorized"},
+    {"sparsity": 0.5, "pattern": "fine"},
+]
+
+
+@pytest.mark.parametrize("choice", KINDS, ids=str)
+def test_the_size_is_that_of_the_exported_program_whatever_was_done(choice: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    graph = normalize(build("digits_resnet", classes=10, input_shape=SHAPE).eval(), SHAPE)
+    assert graph is not None
+    configuration = Configuration(dict.fromkeys(("layer1.0.conv1", "layer2.0.conv2"), Choice(**choice)))
+    student = compress(graph, configuration, default_methods(channel_map(graph, SHAPE)))
+    calibrate(student, torch.randn(64, *SHAPE))
+    program = trace_program(bake(student), SHAPE)
+    assert packed_size(student)[0] == pack(_Holder(program.state_dict), tmp_path / "packed")
 
 
 def test_without_its_data_a_model_is_compared_on_random_images(pulled: Path, tmp_path: Path) -> None:
