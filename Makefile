@@ -43,6 +43,7 @@ bench: $(READY)
 	$(call ON_DATA,low_rank,$(CIFAR))
 	$(call ON_DATA,low_bits,$(CIFAR))
 	$(call ON_DATA,mixed_bits,$(CIFAR))
+	$(call ON_DATA,half_macs,$(DATA)/cifar10 $(DATA)/checkpoints/resnet56_cifar10.safetensors)
 
 bench-search: $(READY)
 	$(VENV)/bin/python -m benchmarks.search --case $(or $(CASE),digits27) $(ARGS)

@@ -154,6 +154,19 @@ class SearchSpace:
         return tuple(i for i, knob in enumerate(self.knobs) if not knob.is_of_device)
 
     @cached_property
+    def _owners(self) -> Vectors:
+        """Which layer each entry belongs to, a number (``k``); the parameters of the device have one of their own."""
+        owners = ["" if knob.is_of_device else knob.layer for knob in self.knobs]
+        return np.unique(np.array(owners, str), return_inverse=True)[1].astype(np.int64)
+
+    def mates(self, entries: Vectors, generator: np.random.Generator) -> Vectors:
+        """For each of ``b`` entries another free one of the same layer, drawn at random, ``b``; itself where there is none."""
+        is_mate = (self._owners == self._owners[entries, None]) & (self.cardinalities > 1)
+        is_mate[np.arange(len(entries)), entries] = False
+        mate = np.where(is_mate, generator.random(is_mate.shape), -1.0).argmax(1)
+        return np.where(is_mate.any(1), mate, entries)
+
+    @cached_property
     def _columns(self) -> Mapping[str, tuple[int, ...]]:
         """Which vector entries belong to a layer."""
         return {layer: tuple(i for i in self.of_layers if layer in self.knobs[i].layers) for layer in self.layers}

@@ -10,8 +10,6 @@ the run folder, which is made, resumed, or only read where the run has ended.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,11 +22,14 @@ from autocomp.models import build
 from autocomp.tracing import trace
 from benchmarks.low_rank import SHAPE
 from benchmarks.record import record
+from benchmarks.searched import searched
 from hwmodels import load_device
 
 DEVICE, UNITS = "bitfusion", {"rows": 8, "cols": 8}
 TRIALS, FASTER = 32, 1.9
-SETTINGS = (
+ASKED = (
+    *("--hw", DEVICE, "--task", "cifar10", "--space", "bits", "--trials", f"{TRIALS}", "--workers", "1"),
+    *(f"hw.parameters.{name}={value}" for name, value in UNITS.items()),
     "objectives.energy_j.optimised=false",
     "task.validation_fraction=0.04",
     "finetune.epochs=1",
@@ -49,26 +50,13 @@ def uniform(bits: int) -> float:
     return float(report.total_latency_s)
 
 
-def searched(data: str, checkpoint: str, run: Path) -> dict[str, Any]:
-    """The summary of the search."""
-    asked = (
-        *("search", "--hw", DEVICE, "--task", "cifar10", "--space", "bits", "--trials", str(TRIALS), "--workers", "1", "--out", str(run)),
-        *(f"hw.parameters.{name}={value}" for name, value in UNITS.items()),
-        *(f"task.data={data}", f"task.checkpoint={checkpoint}", *SETTINGS),
-    )
-    if not (run / "summary.json").exists():
-        arguments = ("resume", str(run)) if run.exists() else asked
-        subprocess.run([sys.executable, "-m", "autocomp.cli", *arguments], check=True)
-    return dict(json.loads((run / "summary.json").read_text(encoding="utf-8")))
-
-
 def main() -> None:
     """Search and record."""
     data, checkpoint, *rest = sys.argv[1:]
     eight = uniform(8)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(rest[0]) if rest else Path(folder) / "run"
-        summary = searched(data, checkpoint, run)
+        summary = searched(run, *ASKED, f"task.data={data}", f"task.checkpoint={checkpoint}")
     teacher = summary["teacher"]["test_accuracy"]
     fast = [member for member in summary["front"] if FASTER * member["latency_s"] <= eight]
 

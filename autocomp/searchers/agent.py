@@ -104,6 +104,8 @@ class Agent:
     def redecide(self, actions: Tensor, preferences: Tensor, noise: float, share: Tensor, generator: np.random.Generator) -> Tensor:
         """Walks with some decisions taken anew: part of the way to what the actor would do in that state, and a bit beside.
 
+        One half of the walks decides on single knobs, the other on whole layers, whose knobs pay together.
+
         Args:
             actions: the walks, ``b x l x a``.
             preferences: ``b x m``.
@@ -112,7 +114,9 @@ class Agent:
             generator: draws.
         """
         aim = torch.sigmoid(self.actor(self.walk.states(actions, preferences)))
-        way, drawn = (torch.from_numpy(generator.random(actions.shape).astype(np.float32)) for _ in range(2))
+        way = torch.from_numpy(generator.random(actions.shape).astype(np.float32))
+        knob, layer = generator.random(actions.shape), generator.random((*actions.shape[:2], 1))
+        drawn = torch.from_numpy(np.where(generator.random((len(actions), 1, 1)) < 0.5, knob, layer).astype(np.float32))
         anew = _truncated_normal(torch.lerp(actions, aim, way), noise, generator)
         return torch.where(drawn < share, anew, actions) * self.walk.mask
 

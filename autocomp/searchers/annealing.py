@@ -25,7 +25,7 @@ class AnnealingSearcher(GuidedSearcher):
 
     With a surrogate, every ask anneals anew in imagination: chains at a ladder of temperatures walk thousands of steps on exact
     prices and guessed accuracy (parallel tempering). What of all that they met promises the greatest expected gain of hypervolume
-    is refined knob by knob and asked. Half of the chains begin at the best real trials, the others go on where they were.
+    is refined change by change and asked. Half of the chains begin at the best real trials, the others go on where they were.
 
     Without a surrogate it is AMOSA as published, with one chain for each trial that runs at the same time. A pruned trial was worse
     than its peers at the same fidelity: its chain stays where it is, and its early metrics are never compared with final ones. So
@@ -37,7 +37,7 @@ class AnnealingSearcher(GuidedSearcher):
         knobs: how many knobs a move changes at the hottest, on average; one at the coldest.
         chains: on the ladder.
         steps: of each chain for one ask; None for as many as take a fraction of a second.
-        rounds: of refinement, at most.
+        rounds: of refinement.
         candidates: moves that are priced for each one that is asked, without a surrogate.
         patience: rejected moves after which a chain returns to the archive (Suppapitnarm 2000), without a surrogate.
         soft, hard: members from which on an archive is thinned, and to which.

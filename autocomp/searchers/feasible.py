@@ -62,6 +62,38 @@ def single_changes(space: SearchSpace, vector: Vectors, chosen: Vectors | None =
     return space.canonical(result)
 
 
+def double_changes(space: SearchSpace, vector: Vectors, generator: np.random.Generator, n: int) -> Vectors:
+    """``n`` vectors that differ from the given one in up to two knobs of a layer, drawn at random, ``n x k``, canonical.
+
+    A layer's knobs pay together: arithmetic gets cheaper when weights and activations both are narrow.
+    """
+    result, rows = np.repeat(vector[None], n, axis=0), np.arange(n)
+    first = generator.integers(len(space.knobs), size=n)
+    for knobs in (first, space.mates(first, generator)):
+        result[rows, knobs] = generator.integers(space.cardinalities[knobs])
+    return space.canonical(result)
+
+
+def combined_changes(vector: Vectors, changed: Vectors, most: int) -> Vectors:
+    """The first two, three, ... of several changes of a vector made together.
+
+    Args:
+        vector: what is changed, ``k``.
+        changed: the vector after each change, the most important first, ``n x k``. A change of what an earlier one changes is left out.
+        most: how many combinations.
+
+    Returns:
+        The combinations, ``b x k``.
+    """
+    together = vector
+    made: list[Vectors] = []
+    for moved, other in zip(changed != vector, changed, strict=True):
+        if len(made) <= most and moved.any() and (together == vector)[moved].all():
+            together = np.where(moved, other, together)
+            made.append(together)
+    return np.array(made[1:], np.int64).reshape(-1, len(vector))
+
+
 def bridge(vector: Vectors, goal: Vectors, generator: np.random.Generator) -> Vectors:
     """A walk from one vector to another, one knob after the other in random order, both ends included, ``b x k``."""
     order = generator.permutation(np.flatnonzero(vector != goal))

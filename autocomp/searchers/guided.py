@@ -10,7 +10,7 @@ import torch
 
 from autocomp.problem import Problem
 from autocomp.searchers.base import Floats, VectorSearcher
-from autocomp.searchers.feasible import single_changes
+from autocomp.searchers.feasible import combined_changes, double_changes, single_changes
 from autocomp.searchers.gain import GainModel
 from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.space import Vectors
@@ -19,6 +19,7 @@ from autocomp.trial import Trial
 EFFORT = 60_000  # layers that are priced for one ask, about: a fraction of a second
 FEWEST, MOST = 1_024, 4_096  # candidates that this may come down to
 AHEAD = 16  # one more proposal of a look for so many trials under way
+COMBINED = 16  # combinations of changes that are looked at in a round of refinement
 SHORTLIST = 8  # candidates that are looked at for each further proposal
 REFINING = 0.4  # share of the looks that refinement may take
 START = 4  # uniform configurations that are asked first where no profile was measured
@@ -32,7 +33,7 @@ class GuidedSearcher(VectorSearcher):
         start: number of uniform configurations that are asked first; None for as many as are useful.
         surrogate: whether measured goals are guessed; without, a subclass must do with exact prices and the trials.
         known: what is known, if others know it, too; whoever shares it keeps it up to date, for all of them once.
-        rounds: of refinement by single changes, at most.
+        rounds: of refinement.
     """
 
     uses_profile = True
@@ -110,27 +111,39 @@ class GuidedSearcher(VectorSearcher):
         return found
 
     def _refined(self, met: Forecast, worth: Floats, gain: GainModel, rounds: int, taken: Container[bytes]) -> Forecast | None:
-        """The candidate that is worth most and neither asked nor taken, after rounds of single changes; None if there is none.
+        """The candidate that is worth most and neither asked nor taken, after rounds of changes; None if there is none.
 
-        Where a vector has more single changes than can be looked at, some of them are drawn.
+        A round makes the best change, or as many of the improving ones together as add most.
         """
         place = self._first(met, worth, taken)
         if place is None:
             return None
         best, reached = met.rows(np.array([place])), worth[place]
-        most = max(int(REFINING * self.looks / max(self.rounds, 1)), 1)
-        changes = int(self.space.cardinalities.sum())
         for _ in range(rounds):
-            some = None if changes <= most else self.generator.choice(changes, most, replace=False)
-            around = self.known.forecast(single_changes(self.space, best.vectors[0], some))
-            around = around.rows(around.violations == 0)
-            gains = gain(around.values, around.deviations)
+            around, gains = self._gains(self._changed(best.vectors[0]), gain)
+            improving = np.argsort(-gains, kind="stable")[: (gains > reached).sum()]
+            combinations = combined_changes(best.vectors[0], around.vectors[improving], COMBINED)
+            if len(combinations):
+                together, sums = self._gains(combinations, gain)
+                around, gains = Forecast.joined([around, together]), np.concatenate([gains, sums])
             place = self._first(around, gains, taken)
             if place is not None and gains[place] > reached:
                 best, reached = around.rows(np.array([place])), gains[place]
-            elif some is None:
-                break
         return best
+
+    def _changed(self, vector: Vectors) -> Vectors:
+        """Vectors that differ from one in a knob, all of them or as many as can be looked at, and as many that do in two of a layer."""
+        most = max(int(REFINING * self.looks / max(self.rounds, 1)) - COMBINED, 2) // 2
+        changes = int(self.space.cardinalities.sum())
+        some = None if changes <= most else self.generator.choice(changes, most, replace=False)
+        doubles = double_changes(self.space, vector, self.generator, most)
+        return np.concatenate([single_changes(self.space, vector, some), doubles])
+
+    def _gains(self, vectors: Vectors, gain: GainModel) -> tuple[Forecast, Floats]:
+        """Those of ``b x k`` vectors that break no limit, and what each is expected to add."""
+        found = self.known.forecast(self.space.canonical(vectors))
+        found = found.rows(found.violations == 0)
+        return found, gain(found.values, found.deviations)
 
     def _first(self, candidates: Forecast, worth: Floats, taken: Container[bytes]) -> int | None:
         """The place of the candidate that is worth most of those that are neither asked nor taken."""

@@ -119,7 +119,7 @@ class Knowledge:
         guesses: dict[str, Floats] = {}
         made_of = self.composition.features(vectors, metrics)
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
-            guesses[surrogate.metric], spread = surrogate.predict(made_of, noise=0.0)
+            guesses[surrogate.metric], spread = surrogate.predict(made_of, among_trials=True)
             if place == self.measured[0]:
                 deviations = CURIOSITY * spread / abs(self._span(place))
         return Forecast(vectors, scaled(self.problem, {**metrics, **guesses}), deviations, violations, metrics)

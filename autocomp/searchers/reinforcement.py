@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,9 @@ class ReinforcementSearcher(GuidedSearcher):
 
     With a surrogate the agent lives on imagined episodes: before each ask it walks under many preferences, is told exact prices
     and guessed accuracy, and learns; every episode, real or imagined, teaches all preferences (hindsight). A walk that breaks a limit
-    is moved to the nearest that does not (`within_limits`). Then the agent takes some decisions of the walks with the greatest expected
-    gain of hypervolume anew, a few of them beside its own mind, again and again; the best one is refined by single changes and asked.
+    is moved to the nearest that does not (`within_limits`). Then the agent takes some decisions of the walks and episodes with the greatest
+    expected gain of hypervolume anew, a few of them beside its own mind, again and again; the best ones become episodes, and the very best
+    is refined change by change and asked.
 
     Args:
         problem, seed, trials, start, surrogate, known: see `GuidedSearcher`.
@@ -46,7 +48,7 @@ class ReinforcementSearcher(GuidedSearcher):
         warm_up: gradient steps before the first ask with a surrogate.
         generations, children, parents: times that the best walks are walked again, in how many ways (None for what takes a fraction of a
             second), and how many of them.
-        rounds: of refinement by single changes, at most.
+        rounds: of refinement.
         hidden, rate, tau, mix, batch: of the `Agent`.
     """
 
@@ -93,22 +95,28 @@ class ReinforcementSearcher(GuidedSearcher):
     def look(self) -> Forecast:
         """Learn from imagined episodes and walk once more."""
         if not len(self.episodes):
-            count = self.memory // 2
-            self.episodes = np.concatenate([uniform_start(self.problem, 64), spread_sample(self.space, self.generator, count)])
+            self.episodes = np.concatenate([self._uniform, spread_sample(self.space, self.generator, self.memory // 2)])
             self._learn(self.warm_up)
-        self._learn(self.steps)
-        walked = self._walks()
-        self.episodes = distinct(np.concatenate([walked, self.episodes]))[: self.memory]
-        met = self.known.forecast(np.concatenate([walked, self.known.vectors[self.known.archive]]))
+        imagined, walked = self._learn(self.steps), self._walks()
+        met = Forecast.joined([self.known.forecast(np.concatenate([walked, self.known.vectors[self.known.archive]])), imagined])
         met = met.rows(met.violations == 0)
-        return self._rewalked(met) if len(met) and self.walk.length else met
+        best = self._rewalked(met) if len(met) and self.walk.length else met
+        latest = (self._uniform, best.vectors[: self.parents], walked, self.episodes)
+        self.episodes = distinct(np.concatenate(latest))[: self.memory]
+        return best
 
-    def _learn(self, steps: int) -> None:
-        """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now."""
+    @cached_property
+    def _uniform(self) -> Vectors:
+        """Configurations that treat all layers alike; the agent never forgets them."""
+        return uniform_start(self.problem, 64)
+
+    def _learn(self, steps: int) -> Forecast:
+        """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now; these."""
         met: Forecast = self.known.forecast(self.episodes)
         self.agent.imagine(self.episodes, np.minimum(pushed(met), FARTHEST))
         for _ in range(steps if self.walk.length else 0):
             self.agent.improve(self.generator)
+        return met
 
     def _walks(self) -> Vectors:
         """Where walks under many preferences end, some of them bold and some careful, ``b x k``, canonical."""

@@ -21,6 +21,7 @@ NOISE = 0.01  # deviation of a measurement, in the same units
 LEAST_FALL = 0.004  # what cannot be told from nothing, in the same units
 LEAST_ERROR = 1e-3  # of an untouched network, so that it has a logarithm
 JITTER = 1e-9
+EXACT = 1e-3  # nepers; deviation of what counts as known
 FEW = 8  # trials from which on scales are chosen
 GROWTH = 1.25  # scales are chosen anew when there are so many times more observations
 SAMPLE = 150  # observations, the latest, that scales are chosen by
@@ -165,14 +166,23 @@ class Model:
         x = self._strength(observed.made_of)
         self.curve = curve or fit_curve(x, observed, scales.power)
         self.known, self.fidelity = self._views(observed.made_of), observed.fidelity
-        seen, noise = self.curve.strengths(observed.fall, self.fidelity)
-        covariance = self._kernel(self.known, self.fidelity)
-        covariance[np.diag_indices_from(covariance)] += noise**2 + JITTER
-        self.factor = cho_factor(covariance, lower=True)
+        seen, self.noise = self.curve.strengths(observed.fall, self.fidelity)
+        self.covariance = self._kernel(self.known, self.fidelity)
+        self.factor = self._factor(self.noise)
         self.weights = cho_solve(self.factor, seen - x)
         fit = -0.5 * (seen - x) @ self.weights - np.log(np.diag(self.factor[0])).sum()
         # of falls instead of strengths, so that curves of different slopes compare
         self.evidence = float(fit - len(observed) * np.log(self.curve.slope))
+
+    @cached_property
+    def _factor_among_trials(self) -> tuple[Floats, bool]:
+        """Of the covariance if it were known what the observed trials are worth."""
+        return self._factor(np.where(self.fidelity > 0, EXACT, self.noise))
+
+    def _factor(self, noise: Floats) -> tuple[Floats, bool]:
+        """Of the covariance of what was observed with this much noise, ``n``."""
+        factor, is_lower = cho_factor(self.covariance + np.diag(noise**2 + JITTER), lower=True)
+        return factor, is_lower
 
     def _errors(self, made_of: Features) -> Floats:
         return np.asarray(made_of.losses**self.scales.power)
@@ -201,11 +211,17 @@ class Model:
         alike = np.exp((np.minimum(roots @ known_roots.T, 1) - 1) / s.length**2)
         return np.asarray((linear @ known.T + s.rest**2 * alike) * (1 + s.trained**2 * np.outer(fidelity, self.fidelity)))
 
-    def __call__(self, made_of: Features) -> tuple[Floats, Floats]:
-        """Mean and deviation of the fall of ``b`` trials, less the noise of a measurement."""
+    def __call__(self, made_of: Features, *, among_trials: bool = False) -> tuple[Floats, Floats]:
+        """Mean and deviation of the fall of ``b`` trials, less the noise of a measurement.
+
+        Args:
+            made_of: the trials.
+            among_trials: give the deviation that would be left if it were known what the observed trials are worth, less the noise.
+        """
         views, fidelity = self._views(made_of), np.ones(len(made_of))
         kernel = self._kernel(views, fidelity)
-        explained = solve_triangular(self.factor[0], kernel.T, lower=True)
+        factor = self._factor_among_trials if among_trials else self.factor
+        explained = solve_triangular(factor[0], kernel.T, lower=True)
         prior = ((views[0] ** 2).sum(1) + self.scales.rest**2) * (1 + self.scales.trained**2)
         spread = np.sqrt(np.maximum(prior - (explained**2).sum(0), 0))
         x = self._strength(made_of) + kernel @ self.weights
@@ -286,13 +302,15 @@ class Surrogate:
         before = Model(self._probes, self.composition.of_kind, scales, both.curve).evidence if len(self._probes) else 0.0
         return both.evidence - before + both.curve.plausibility(scales.power)
 
-    def predict(self, made_of: Features, *, noise: float = NOISE) -> tuple[Floats, Floats]:
+    def predict(self, made_of: Features, *, among_trials: bool = False) -> tuple[Floats, Floats]:
         """Mean and deviation of the metric of ``b`` configurations after a full training, ``b`` each.
 
         Args:
             made_of: the configurations.
-            noise: deviation of a measurement that counts, in units of the metric's range.
+            among_trials: compare them with the trials: give the deviation that would be left if it were known what these are worth.
+                Otherwise it is that of a measurement.
         """
-        fall, deviation = self.model(made_of)
+        fall, deviation = self.model(made_of, among_trials=among_trials)
+        noise = 0.0 if among_trials else NOISE
         fall = np.maximum(fall, self.best)
         return self.teacher - self.sign * self.range * fall, self.range * self.width * np.hypot(deviation, noise)

@@ -13,6 +13,7 @@ from autocomp.searchers.knowledge import Forecast
 from autocomp.space import SearchSpace, Vectors
 
 Floats = npt.NDArray[np.float64]
+PAIRED = 0.5  # share of moves that change two knobs of a layer
 WIDE = 0.1  # share of moves that shift one kind of knob in all layers
 PUSH = 1.0  # added to the values of what breaks a limit, beside how far it does
 
@@ -21,12 +22,14 @@ def moved(space: SearchSpace, vectors: Vectors, generator: np.random.Generator, 
     """One move from each of ``c x k`` vectors, canonical.
 
     About ``knobs`` (``c``) entries move by a step or two. Up and down are equally likely, so that one layer often pays for another
-    along a surface of equal cost. A tenth of the moves shifts all knobs of one kind together.
+    along a surface of equal cost. Half of the moves change two knobs of one layer, a tenth shifts all knobs of one kind together.
     """
     free = space.cardinalities > 1
     shape = vectors.shape
     mask = generator.random(shape) < (knobs / max(free.sum(), 1))[:, None]
-    mask[np.arange(len(vectors)), generator.choice(np.flatnonzero(free), len(vectors))] = True
+    rows, first = np.arange(len(vectors)), generator.choice(np.flatnonzero(free), len(vectors))
+    mask[rows, first] = True
+    mask[rows, np.where(generator.random(len(vectors)) < PAIRED, space.mates(first, generator), first)] = True
     step = generator.geometric(0.5, shape) * generator.choice([-1, 1], shape)
     names = np.array([knob.name for knob in space.knobs])
     kinds = np.unique(names[free])

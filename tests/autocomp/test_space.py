@@ -88,6 +88,14 @@ def test_neighbours_of_a_fixed_vector_are_itself() -> None:
     assert fixed.neighbours(np.array([0]), np.random.default_rng(0), 3).tolist() == [[0]] * 3
 
 
+def test_mates_are_other_free_knobs_of_the_same_layer() -> None:
+    named = (("a", "weight_bits"), ("b", "weight_bits"), ("a", "activation_bits"))
+    knobs = (*(Knob(layer, name, (8, 4)) for layer, name in named), Knob("a", "weight_quantizer", ("uniform",)))
+    space = SearchSpace(("a", "b"), knobs)
+    # the fourth knob leaves nothing to decide, and the second is alone in its layer
+    assert space.mates(np.array([0, 1, 2, 0]), np.random.default_rng(0)).tolist() == [2, 1, 0, 2]
+
+
 def test_samples_of_a_space_without_knobs_are_the_untouched_network() -> None:
     empty = SearchSpace(("a",), ())
     assert empty.sample(np.random.default_rng(0), 4).shape == (4, 0)

@@ -10,7 +10,16 @@ import pytest
 from autocomp.errors import UnreachableLimitError
 from autocomp.problem import Problem
 from autocomp.searchers import find_feasible, uniform_start
-from autocomp.searchers.feasible import at_strength, bridge, descend, everything, single_changes, spread_sample
+from autocomp.searchers.feasible import (
+    at_strength,
+    bridge,
+    combined_changes,
+    descend,
+    double_changes,
+    everything,
+    single_changes,
+    spread_sample,
+)
 from autocomp.space import Knob
 
 Toy = Callable[..., Problem]
@@ -82,6 +91,20 @@ def test_single_changes_are_all_options_of_all_knobs(toy: Toy) -> None:
     space = toy(2, knobs=TINY).space
     changes = single_changes(space, np.array([0, 1, 0]))
     assert {tuple(c) for c in changes.tolist()} == {(0, 1, 0), (1, 1, 0), (0, 0, 0), (0, 2, 0)}
+
+
+def test_double_changes_stay_within_a_layer_and_reach_every_pair(toy: Toy) -> None:
+    layers = (("conv0", "weight_bits", (8, 6, 4)), ("conv0", "activation_bits", (8, 4)), ("conv1", "weight_bits", (8, 4)))
+    space = toy(2, knobs=tuple(Knob(*knob) for knob in layers)).space
+    changes = double_changes(space, np.zeros(3, np.int64), np.random.default_rng(0), 400)
+    assert {tuple(c) for c in changes.tolist()} == {(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 0), (2, 1, 0), (0, 0, 1)}
+
+
+def test_combined_changes_add_up_but_for_those_of_the_same_knob() -> None:
+    vector, changed = np.zeros(4, np.int64), np.array([[0, 2, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 3], [0, 0, 0, 1], [0, 0, 1, 0]])
+    assert combined_changes(vector, changed, 8).tolist() == [[1, 2, 0, 3], [1, 2, 1, 3]]
+    assert combined_changes(vector, changed, 1).tolist() == [[1, 2, 0, 3]]
+    assert combined_changes(vector, changed[:3], 8).shape == (0, 4)
 
 
 def test_a_bridge_changes_one_knob_at_a_time_from_end_to_end() -> None:

@@ -70,6 +70,27 @@ def test_the_most_promising_adds_more_than_any_single_change_of_it(toy: Toy, pla
     assert worth(chosen[None])[0] >= worth(met.vectors).max()
 
 
+def test_refinement_finds_what_two_knobs_of_a_layer_gain_only_together(toy: Toy, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = toy(2)
+    searcher = guided(problem, play)
+    names = [knob.name for knob in problem.space.knobs]
+    starts = (0, len(names) // 2)  # of the two layers
+    pairs = [(names.index("weight_bits", start), names.index("sparsity", start)) for start in starts]
+
+    def forecast(vectors: np.ndarray) -> Forecast:
+        """Free of cost, the more accurate the more layers have both knobs changed; one alone makes it worse."""
+        changed = vectors > 0
+        values = np.full((len(vectors), 3), 0.5)
+        for one, other in pairs:
+            values[:, 0] += np.select([changed[:, one] & changed[:, other], changed[:, one] | changed[:, other]], [-0.1, 0.1], 0.0)
+        return Forecast(vectors, values, np.zeros(len(vectors)), np.zeros(len(vectors)), {})
+
+    monkeypatch.setattr(searcher.known, "forecast", forecast)
+    monkeypatch.setattr(searcher.known, "landmarks", lambda: np.zeros((0, 3)))
+    (chosen,) = searcher.most_promising(forecast(np.zeros((1, len(names)), np.int64)))
+    assert all(chosen[one] > 0 and chosen[other] > 0 for one, other in pairs)
+
+
 def test_each_of_several_proposals_adds_most_to_those_before_it(toy: Toy, play: Play) -> None:
     problem = toy(3)
     searcher = guided(problem, play)

@@ -17,6 +17,7 @@ from autocomp.problem import Problem
 from autocomp.searchers import AmcSearcher, HaqSearcher, ReinforcementSearcher, Searcher
 from autocomp.searchers.agent import Agent
 from autocomp.searchers.composition import Composition
+from autocomp.searchers.feasible import uniform_start
 from autocomp.searchers.walk import Walk
 from autocomp.space import Knob
 from autocomp.trial import Trial
@@ -56,6 +57,26 @@ def test_what_is_imagined_has_exact_prices_and_the_surrogates_guess(toy: Toy, pl
     assert len(searcher.agent.actions) == 8  # trials stay apart
 
 
+def test_a_look_promises_no_less_than_what_the_agent_imagined_before(toy: Toy, play: Play) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    play(searcher, problem, range(8))
+    gain = searcher.known.gain_model()
+
+    def promised(vectors: np.ndarray) -> np.ndarray:
+        forecast = searcher.known.forecast(vectors)
+        return np.where(forecast.violations == 0, gain(forecast.values, forecast.deviations), 0.0)
+
+    for _ in range(2):
+        imagined = np.concatenate([uniform_start(problem, 64), searcher.episodes])
+        new = np.array([vector for vector in imagined if vector.tobytes() not in searcher.asked])
+        found = searcher.look()
+        assert promised(found.vectors).max() >= promised(new).max()
+        assert len(searcher.episodes) <= searcher.memory
+        kept = {vector.tobytes() for vector in searcher.episodes}
+        assert {vector.tobytes() for vector in found.vectors} <= kept  # the agent learns from the best
+
+
 def test_decisions_are_taken_anew_towards_the_actor_and_only_some(toy: Toy) -> None:
     walk = Walk(Composition(toy(4)))
     agent, generator = Agent(walk, 3, seed=0), np.random.default_rng(0)
@@ -68,6 +89,9 @@ def test_decisions_are_taken_anew_towards_the_actor_and_only_some(toy: Toy) -> N
     anew = agent.redecide(walks, preferences, 0.01, torch.tensor(0.25), generator)
     changed = anew != walks
     assert float(changed.float().sum() / walk.mask.sum() / 256) == pytest.approx(0.25, abs=0.03)
+    as_a_whole = [set(changed[w, layer][walk.mask[layer] > 0].tolist()) for w in range(256) for layer in range(walk.length)]
+    halves = np.array([len(decided) > 1 for decided in as_a_whole]).reshape(256, -1).any(1).mean()
+    assert halves == pytest.approx(0.5, abs=0.1)  # the others take layers as a whole
     assert (anew[:, walk.mask == 0] == 0).all()
     assert float(anew[changed].mean()) == pytest.approx(0.74, abs=0.02)  # halfway between 0.5 and 0.98
 

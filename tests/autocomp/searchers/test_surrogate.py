@@ -145,3 +145,21 @@ def test_diverged_trials_are_left_out(toy: Toy) -> None:
     surrogate = Surrogate(Composition(problem), "accuracy")
     told(surrogate, problem, vectors, np.full(10, np.nan))
     assert np.isfinite(surrogate.predict(features(problem, vectors))).all()
+
+
+def test_among_trials_only_what_they_do_not_tell_is_uncertain(toy: Toy, measure: Measure) -> None:
+    problem = profiled(toy(), measure)
+    generator = np.random.default_rng(8)
+    tried, far = spread_sample(problem.space, generator, 24), spread_sample(problem.space, generator, 100)
+    beside = tried.copy()
+    beside[:, 0] = (beside[:, 0] + 1) % problem.space.cardinalities[0]
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    told(surrogate, problem, tried, accuracies(problem, tried, measure))
+    deviations = []
+    for vectors in (tried, problem.space.canonical(beside), far):
+        (mean, measured), (same, compared) = (surrogate.predict(features(problem, vectors), among_trials=a) for a in (False, True))
+        np.testing.assert_array_equal(mean, same)
+        assert (compared < measured).all()  # knowing more, and without the noise of a measurement
+        deviations.append(np.median(compared))
+    at, near, elsewhere = deviations
+    assert at < 0.002 < near < elsewhere
