@@ -122,7 +122,7 @@ class GuidedSearcher(VectorSearcher):
         for _ in range(rounds):
             around, gains = self._gains(self._changed(best.vectors[0]), gain)
             improving = np.argsort(-gains, kind="stable")[: (gains > reached).sum()]
-            combinations = combined_changes(best.vectors[0], around.vectors[improving], COMBINED)
+            combinations = self.space.canonical(combined_changes(best.vectors[0], around.vectors[improving], COMBINED))
             if len(combinations):
                 together, sums = self._gains(combinations, gain)
                 around, gains = Forecast.joined([around, together]), np.concatenate([gains, sums])
@@ -140,8 +140,8 @@ class GuidedSearcher(VectorSearcher):
         return np.concatenate([single_changes(self.space, vector, some), doubles])
 
     def _gains(self, vectors: Vectors, gain: GainModel) -> tuple[Forecast, Floats]:
-        """Those of ``b x k`` vectors that break no limit, and what each is expected to add."""
-        found = self.known.forecast(self.space.canonical(vectors))
+        """Those of ``b x k`` canonical vectors that break no limit, and what each is expected to add."""
+        found = self.known.forecast(vectors)
         found = found.rows(found.violations == 0)
         return found, gain(found.values, found.deviations)
 

@@ -230,7 +230,10 @@ def test_a_criterion_that_looks_at_images_needs_some(criterion: str) -> None:
 def test_without_anything_to_prune_no_images_are_needed() -> None:
     graph, channels = mapped(built("grouped"))
     methods = default_methods(channels, PruningSettings(weights="obd", filters="lasso"))
-    compress(graph, Configuration({"stem": Choice(weight_bits=8)}), methods)
+    student = compress(graph, Configuration({"stem": Choice(weight_bits=8)}), methods)
+    with torch.no_grad():
+        before, after = (torch.as_tensor(network.get_submodule("stem").weight) for network in (graph, student))
+        assert 0 < float((after - before).abs().max()) <= float(before.abs().max()) / 127  # rounded, and nothing else
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from autocomp.pareto import hypervolume
 from autocomp.problem import Problem
 from autocomp.searchers.knowledge import Forecast
 from autocomp.searchers.tempering import Chains, moved, pushed
-from autocomp.space import Vectors
+from autocomp.space import Knob, Vectors
 
 Toy = Callable[..., Problem]
 
@@ -37,6 +38,16 @@ def test_moves_stay_in_the_space_and_most_of_them_change_something(toy: Toy) -> 
     kinds = np.array([knob.name for knob in space.knobs])
     wide = [(move != middle)[kinds == "weight_bits"].all() for move in moves]
     assert 0.005 < np.mean(wide) < 0.1  # a tenth moves one kind in all layers, one kind of four
+
+
+def test_half_of_the_moves_change_two_knobs_of_a_layer(toy: Toy) -> None:
+    knobs = tuple(Knob(f"conv{i}", name, (8, 6, 4, 3, 2)) for i in range(2) for name in ("weight_bits", "activation_bits"))
+    space = toy(2, knobs=knobs).space
+    moves = moved(space, np.full((2000, 4), 2), np.random.default_rng(0), np.zeros(2000))
+    changed = (moves != 2).reshape(2000, 2, 2)
+    assert (changed.all(2).any(1)).mean() == pytest.approx(0.5 * 0.9, abs=0.04)
+    assert (changed.all(1).any(1)).mean() == pytest.approx(0.1, abs=0.03)  # those that shift one kind in all layers
+    assert (changed.sum((1, 2)) == 1).mean() == pytest.approx(0.5 * 0.9, abs=0.04)
 
 
 def test_chains_find_more_than_chance_and_remember_each_candidate_once(toy: Toy) -> None:
