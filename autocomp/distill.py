@@ -27,6 +27,7 @@ _LOWEST = {
     "synthetic_images": 0,
     "synthetic_steps": 1,
     "noise_draws": 0,
+    "shift": 0,
 }
 
 
@@ -42,6 +43,8 @@ class FineTuning:
         learning_rate: of Adam, falling to zero along a cosine.
         batch_size: images per step.
         images_per_epoch: images drawn for one epoch; None for all.
+        shift: pixels that images are moved by at most, anew in each step; the teacher answers what the student sees (Beyer 2022).
+        flip: whether half of them are mirrored, likewise.
         temperature: softens the logits of teacher and student.
         alpha: weight of the teacher's answer against the labels', in [0, 1].
         calibration_images: training images for batch-norm re-estimation and activation steps.
@@ -70,6 +73,8 @@ class FineTuning:
     learning_rate: float = 2e-3
     batch_size: int = 64
     images_per_epoch: int | None = None
+    shift: int = 0
+    flip: bool = False
     temperature: float = 4.0
     alpha: float = 0.7
     calibration_images: int = 512
@@ -110,6 +115,16 @@ class FineTuning:
         """Whether the student learns from the teacher's inner layers, too."""
         return self.hint_weight > 0 or self.attention_weight > 0
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are changed before they are learnt from, so that the teacher has to answer anew each time."""
+        return self.shift > 0 or self.flip
+
+    @property
+    def passes_per_image(self) -> float:
+        """Image passes that an image costs in one epoch: three for training, one each where the teacher runs beside it."""
+        return 3.0 + self.guides + self.augments
+
 
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, temperature: float, alpha: float) -> Tensor:
     """``alpha T^2 KL(teacher/T || student/T) + (1 - alpha) cross entropy`` [Hinton 2015, section 2], logits ``n x classes``."""
@@ -131,10 +146,12 @@ class Guide(Protocol):
         """The loss of the student's last pass, which was on these images."""
 
 
+Lesson = tuple[Tensor, Tensor, Tensor]  # images, their labels, and the teacher's logits for them
+
+
 def distill(
     student: nn.Module,
-    teacher: Callable[[NDArray[np.int64]], Tensor],
-    batch: Callable[[NDArray[np.int64]], tuple[Tensor, Tensor]],
+    lesson: Callable[[NDArray[np.int64]], Lesson],
     *,
     images: int,
     epochs: int,
@@ -151,8 +168,7 @@ def distill(
 
     Args:
         student: the compressed network.
-        teacher: logits of the training images with the given numbers.
-        batch: images and labels with the given numbers.
+        lesson: what there is to learn of the training images with the given numbers.
         images: training images there are.
         epochs: passes.
         settings: the rest.
@@ -177,8 +193,8 @@ def distill(
                 if step % steps == 0:
                     order = np.array_split(generator.permutation(images)[:drawn], steps)
                 chunk = order[step % steps]
-                x, labels = batch(chunk)
-                loss = distillation_loss(student(x), teacher(chunk), labels, temperature=settings.temperature, alpha=settings.alpha)
+                x, labels, logits = lesson(chunk)
+                loss = distillation_loss(student(x), logits, labels, temperature=settings.temperature, alpha=settings.alpha)
                 if guide:
                     loss = loss + guide.loss(x)
                 optimizer.zero_grad()

@@ -20,7 +20,7 @@ from autocomp.compression.equalization import equalize
 from autocomp.compression.nonideal import Nonidealities, train_disturbed
 from autocomp.compression.quantizers.gradients import low_bit_gradients
 from autocomp.compression.repair import repair
-from autocomp.distill import FineTuning, distill
+from autocomp.distill import FineTuning, Lesson, distill
 from autocomp.hints import InnerGuide
 from autocomp.probing import Prober
 from autocomp.problem import Problem
@@ -30,6 +30,7 @@ from autocomp.synthesis import synthesize
 from autocomp.tasks.base import ImageSet
 from autocomp.tasks.images import evaluate, to_input
 from autocomp.tracing import Shape, blank, measuring
+from autocomp.training import augment
 from hwmodels.design import Adjustable
 
 
@@ -77,7 +78,7 @@ class Evaluator:
     student: nn.Module | None = None
 
     def run(
-        self, configuration: Configuration, *, seed: int, epochs: int | None = None, levels: Sequence[float] = ()
+        self, configuration: Configuration, *, seed: int, epochs: int | None = None, levels: Sequence[float] = (), only_last: bool = False
     ) -> Iterator[tuple[nn.Module, Measurement]]:
         """Measure a configuration after calibration and after each epoch; the same seed gives the same figures.
 
@@ -86,6 +87,7 @@ class Evaluator:
             seed: of shuffling and of dropout.
             epochs: of fine-tuning; those of a trial by default.
             levels: further fidelities to measure at, parts of an epoch; what is trained does not depend on them.
+            only_last: whether nothing is measured on the way.
 
         Yields:
             The network as it is, which the next step goes on training, and the measurement.
@@ -98,15 +100,16 @@ class Evaluator:
             student, passes = self._compressed(configuration, generator)
             if device and self.finetune.noise_aware:
                 train_disturbed(student, device)
-            marks = sorted({*range(1, epochs + 1), *(level for level in levels if 0 < level < epochs)})
-            rounds = self._rounds(student, epochs, generator, marks)
+            on_the_way = () if only_last else (*range(epochs), *(level for level in levels if 0 < level < epochs))
+            fidelities = sorted({*on_the_way, epochs})
+            rounds = self._rounds(student, epochs, generator, [fidelity for fidelity in fidelities if fidelity])
             random_state = torch.get_rng_state()
-        for fidelity in (0, *marks):
+        for fidelity in fidelities:
             if fidelity:  # torch's own generator is shared with whoever else runs in this process: take ours up again
                 with torch.random.fork_rng(devices=[]):
                     torch.set_rng_state(random_state)
                     known = len(self._logits)
-                    passes += (4.0 if self.finetune.guides else 3.0) * next(rounds)
+                    passes += self.finetune.passes_per_image * next(rounds)
                     passes += len(self._logits) - known  # the teacher's answers that were not kept yet
                     random_state = torch.get_rng_state()
             measured, images = self._measure(student, device)
@@ -115,12 +118,13 @@ class Evaluator:
                 measured["size_bytes"] = float(packed_size(student)[0])
             yield student, Measurement(fidelity, {**paper, **measured}, passes, time.perf_counter() - start, fidelity == epochs)
 
-    def planned_passes(self, epochs: int) -> float:
-        """What a trial of so many epochs is about to cost, the teacher's answers not included."""
+    def planned_passes(self, epochs: int, *, only_last: bool = False) -> float:
+        """What a trial of so many epochs is about to cost, the teacher's answers that are kept not included."""
         drawn = min(self.finetune.images_per_epoch or self._count, self._count)
         draws = self.finetune.noise_draws if self.finetune.noise_draws and self.nonidealities(Configuration({})) else 1
-        training = (4.0 if self.finetune.guides else 3.0) * epochs * drawn
-        return min(self.finetune.calibration_images, self._count) + training + (epochs + 1) * draws * len(self.validation)
+        training = self.finetune.passes_per_image * epochs * drawn
+        measured = 1 if only_last else epochs + 1
+        return min(self.finetune.calibration_images, self._count) + training + measured * draws * len(self.validation)
 
     def prober(self, images: int, *, seed: int) -> Prober:
         """What measures configurations before any training, as a trial would compress them, on images that trials learn from, too.
@@ -205,8 +209,7 @@ class Evaluator:
             guide = InnerGuide(student, self.network, self._shape, **weights, layers=settings.hint_layers, origin=self.student)
         return distill(
             student,
-            self._teach,
-            self._batch,
+            self._lesson,
             images=self._count,
             epochs=epochs,
             settings=settings,
@@ -241,17 +244,26 @@ class Evaluator:
         """Images to learn from."""
         return self.finetune.synthetic_images or len(self.train)
 
-    def _batch(self, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _batch(self, numbers: NDArray[np.int64], *, shift: int = 0, flip: bool = False) -> tuple[Tensor, Tensor]:
         if self.finetune.synthetic_images:
-            return self._synthetic[numbers], torch.zeros(len(numbers), dtype=torch.int64)  # they have no labels
-        return to_input(self.train.images[numbers], self.mean, self.std), torch.from_numpy(self.train.labels[numbers])
+            made = augment(self._synthetic[numbers], shift=shift, flip=flip)
+            return made, torch.zeros(len(numbers), dtype=torch.int64)  # they have no labels
+        images = augment(torch.from_numpy(self.train.images[numbers]), shift=shift, flip=flip)
+        return to_input(images, self.mean, self.std), torch.from_numpy(self.train.labels[numbers])
 
     @cached_property
     def _logits(self) -> dict[int, Tensor]:
         """The teacher's answers, kept: every epoch and every trial on this worker asks for the same images."""
         return {}
 
-    def _teach(self, numbers: NDArray[np.int64]) -> Tensor:
+    def _lesson(self, numbers: NDArray[np.int64]) -> Lesson:
+        if not self.finetune.augments:
+            return *self._batch(numbers), self._answers(numbers)
+        images, labels = self._batch(numbers, shift=self.finetune.shift, flip=self.finetune.flip)
+        with measuring(self.network):
+            return images, labels, self.network(images)
+
+    def _answers(self, numbers: NDArray[np.int64]) -> Tensor:
         missing = np.array([n for n in numbers.tolist() if n not in self._logits], np.int64)
         if len(missing):
             with measuring(self.network):

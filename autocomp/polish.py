@@ -49,8 +49,8 @@ class Polisher:
     def __call__(self, trial: Trial) -> Polished:
         """Train again from the teacher, with the trial's own seed, for the polish's epochs."""
         evaluator = self.evaluator
-        for network, measured in evaluator.run(trial.configuration, seed=trial.seed, epochs=evaluator.finetune.polish_epochs):
-            last, trained = measured, network
+        epochs = evaluator.finetune.polish_epochs
+        ((trained, last),) = evaluator.run(trial.configuration, seed=trial.seed, epochs=epochs, only_last=True)
         with tempfile.TemporaryDirectory(prefix="autocomp-") as scratch:
             folder = Path(scratch) / "model"
             metrics = dict(last.metrics)

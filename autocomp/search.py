@@ -139,7 +139,8 @@ class _Run:
     def effort(self) -> Effort:
         """What trials and polish cost by plan."""
         settings, passes = self.evaluator.finetune, self.evaluator.planned_passes
-        return Effort(passes(settings.epochs), passes(settings.polish_epochs), settings.polish_members, settings.polish_share)
+        trial, polish = passes(settings.epochs), passes(settings.polish_epochs, only_last=True)
+        return Effort(trial, polish, settings.polish_members, settings.polish_share)
 
     @cached_property
     def best_rule(self) -> BestRule:

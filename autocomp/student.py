@@ -20,7 +20,18 @@ from autocomp.progress import Progress
 from autocomp.tasks.base import Task
 from autocomp.tasks.images import evaluate
 
-OF_TEACHING = ("temperature", "alpha", "batch_size", "images_per_epoch", "hint_weight", "attention_weight", "hint_layers", "gradient_bits")
+OF_TEACHING = (
+    "temperature",
+    "alpha",
+    "batch_size",
+    "images_per_epoch",
+    "shift",
+    "flip",
+    "hint_weight",
+    "attention_weight",
+    "hint_layers",
+    "gradient_bits",
+)
 """Settings of fine-tuning by which a student is taught, too."""
 
 OF_IMAGES = ("synthetic_images", "synthetic_steps")

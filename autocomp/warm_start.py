@@ -33,13 +33,14 @@ from autocomp.trial import Status, Trial
 ORIGIN, FILE = "origin.json", "warm_start.json"
 IMAGES = 256  # of each set that its name is made from, beside all labels
 OTHERWISE = ("polish_epochs", "polish_members", "polish_share")  # settings that no trial depends on
+LATER = ("shift", "flip")  # settings that earlier runs do not have, all of them off
 
 
 def origin(evaluator: Evaluator, config: Mapping[str, Any]) -> dict[str, str]:
     """What the accuracy of a trial depends on beside its configuration, as short names by topic."""
     problem, network = evaluator.problem, evaluator.network
     weights = arrays(network)
-    training = {key: value for key, value in config["finetune"].items() if key not in OTHERWISE}
+    training = {key: value for key, value in config["finetune"].items() if key not in OTHERWISE and (value or key not in LATER)}
     is_disturbed = evaluator.nonidealities(Configuration({})) is not None
     disturbances = problem.hardware.nonidealities(problem.workload) if is_disturbed else None
     return {

@@ -84,8 +84,7 @@ class Bench:
         settings = FineTuning(learning_rate=rate, alpha=0.5)
         for _ in distill(
             network,
-            lambda numbers: logits[numbers],
-            lambda numbers: (images[numbers], labels[numbers]),
+            lambda numbers: (images[numbers], labels[numbers], logits[numbers]),
             images=len(images),
             epochs=epochs,
             settings=settings,

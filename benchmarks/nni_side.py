@@ -55,8 +55,7 @@ class Data:
         generator = np.random.default_rng(seed)
         steps = distill(
             network,
-            lambda n: logits[n],
-            lambda n: (images[n], labels[n]),
+            lambda n: (images[n], labels[n], logits[n]),
             images=len(images),
             epochs=EPOCHS,
             settings=settings,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from autocomp.distill import FineTuning, distill, distillation_loss
+from autocomp.distill import FineTuning, Lesson, distill, distillation_loss
 from autocomp.errors import ConfigError
 
 
@@ -62,6 +62,7 @@ def test_without_labels_a_student_that_answers_like_the_teacher_has_no_loss() ->
         ({"images_per_epoch": 10}, "`finetune.images_per_epoch` must be at least a batch of 64, but is 10."),
         ({"hint_weight": -1.0}, "`finetune.hint_weight` must be at least 0, but is -1.0."),
         ({"attention_weight": float("nan")}, "`finetune.attention_weight` must be at least 0, but is nan."),
+        ({"shift": -1}, "`finetune.shift` must be at least 0, but is -1."),
         ({"hint_layers": 0}, "`finetune.hint_layers` must be at least 1, but is 0."),
         ({"synthetic_images": -1}, "`finetune.synthetic_images` must be at least 0, but is -1."),
         ({"synthetic_steps": 0}, "`finetune.synthetic_steps` must be at least 1, but is 0."),
@@ -85,12 +86,9 @@ class Toy:
         self.labels = (self.points[:, 0] > 0).long() + 2 * (self.points[:, 1] > 0).long()
         self.asked: list[NDArray[np.int64]] = []
 
-    def teacher(self, numbers: NDArray[np.int64]) -> Tensor:
-        return F.one_hot(self.labels[numbers], 4) * 8.0
-
-    def batch(self, numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def lesson(self, numbers: NDArray[np.int64]) -> Lesson:
         self.asked.append(numbers)
-        return self.points[numbers], self.labels[numbers]
+        return self.points[numbers], self.labels[numbers], F.one_hot(self.labels[numbers], 4) * 8.0
 
     def loss(self, student: nn.Module) -> float:
         with torch.no_grad():
@@ -100,7 +98,7 @@ class Toy:
         finetune = FineTuning(**settings)
         generator = np.random.default_rng(seed)
         n = len(self.points)
-        return list(distill(student, self.teacher, self.batch, images=n, epochs=epochs, settings=finetune, generator=generator))
+        return list(distill(student, self.lesson, images=n, epochs=epochs, settings=finetune, generator=generator))
 
 
 def student() -> nn.Module:
@@ -153,7 +151,7 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another() -> None
 def test_between_epochs_the_student_is_ready_to_be_measured() -> None:
     toy, net = Toy(), student()
     settings = FineTuning()
-    for _ in distill(net, toy.teacher, toy.batch, images=256, epochs=2, settings=settings, generator=np.random.default_rng(0)):
+    for _ in distill(net, toy.lesson, images=256, epochs=2, settings=settings, generator=np.random.default_rng(0)):
         assert not net.training
         net.train()  # whatever the caller does, the next epoch trains and then comes back
 
@@ -185,9 +183,7 @@ def test_what_is_open_during_an_epoch_is_closed_between_epochs() -> None:
         yield
         events.append("closed")
 
-    found = distill(
-        net, toy.teacher, toy.batch, images=256, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), during=during
-    )
+    found = distill(net, toy.lesson, images=256, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), during=during)
     for _ in found:
         events.append("measured")
     assert events == ["open", "closed", "measured"] * 2
@@ -197,9 +193,7 @@ def test_pauses_within_epochs_change_nothing_of_what_is_trained() -> None:
     def trained(marks: list[float] | None) -> tuple[list[int], Tensor]:
         toy, net = Toy(200), nn.Sequential(student(), nn.Dropout(0.2))
         found = []
-        for seen in distill(
-            net, toy.teacher, toy.batch, images=200, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), marks=marks
-        ):
+        for seen in distill(net, toy.lesson, images=200, epochs=2, settings=FineTuning(), generator=np.random.default_rng(0), marks=marks):
             found.append(seen)
             assert not net.training
             net(toy.points)  # measuring

@@ -264,6 +264,42 @@ def test_hints_count_the_teachers_passes_and_are_repeatable(evaluator: Evaluator
     assert plain[1].metrics["loss"] != found[1].metrics["loss"]
 
 
+def test_moved_and_mirrored_images_are_answered_by_the_teacher_as_the_student_sees_them(evaluator: Evaluator) -> None:
+    worker, numbers = fresh(evaluator, shift=2, flip=True), np.arange(64)
+    torch.manual_seed(0)
+    images, labels, answers = worker._lesson(numbers)
+    with torch.no_grad():
+        torch.testing.assert_close(answers, evaluator.network(images))
+    assert torch.equal(labels, torch.from_numpy(evaluator.train.labels[:64]))
+    again, _, _ = worker._lesson(numbers)
+    plain, _, _ = evaluator._lesson(numbers)
+    assert not torch.equal(images, again)
+    assert not torch.equal(images, plain)
+    torch.testing.assert_close(images.amax((1, 2, 3)), plain.amax((1, 2, 3)), atol=0.6, rtol=0)  # ink stays ink
+    assert torch.equal(worker._batch(numbers)[0], plain)  # what probes and calibration see
+
+
+def test_what_is_measured_on_the_way_changes_nothing_of_the_end(evaluator: Evaluator) -> None:
+    configuration, worker = pruned(evaluator, 0.5), fresh(evaluator, images_per_epoch=256, calibration_images=300)
+    *_, last = measurements(worker, configuration, epochs=2)
+    ((_, only),) = worker.run(configuration, seed=0, epochs=2, only_last=True)
+    assert only.metrics == last.metrics
+    assert (only.fidelity, only.is_last) == (2, True)
+    assert worker.planned_passes(2, only_last=True) == only.image_passes == worker.planned_passes(2) - 2 * 397
+
+
+def test_a_trial_on_changed_images_counts_the_teachers_passes_and_is_repeatable(evaluator: Evaluator) -> None:
+    settings = {"shift": 1, "flip": True, "images_per_epoch": 256, "calibration_images": 300}
+    worker = fresh(evaluator, **settings)
+    found = measurements(worker, pruned(evaluator, 0.5), epochs=2)
+    assert found[2].image_passes - found[1].image_passes == found[1].image_passes - found[0].image_passes == 4 * 256 + 397
+    assert worker.planned_passes(2) == found[2].image_passes
+    torch.rand(3)
+    assert measurements(fresh(evaluator, **settings), pruned(evaluator, 0.5), epochs=2)[2].metrics == found[2].metrics
+    whole = measurements(fresh(evaluator, **settings | {"hint_weight": 0.5}), pruned(evaluator, 0.5), epochs=1)
+    assert whole[1].image_passes - whole[0].image_passes == 5 * 256 + 397
+
+
 def test_low_bit_gradients_train_and_differ(evaluator: Evaluator) -> None:
     configuration = every_layer(evaluator, weight_bits=2, activation_bits=2)
     small = {"images_per_epoch": 512}

@@ -109,8 +109,7 @@ def test_training_with_hints_brings_the_features_together() -> None:
         answers = teacher(x)
     rounds = distill(
         student,
-        lambda numbers: answers[numbers],
-        lambda numbers: (x[numbers], torch.zeros(len(numbers), dtype=torch.int64)),
+        lambda numbers: (x[numbers], torch.zeros(len(numbers), dtype=torch.int64), answers[numbers]),
         images=64,
         epochs=15,
         settings=settings,

@@ -119,6 +119,14 @@ def test_where_accuracies_would_be_others_the_front_is_only_tried_first(
     assert best in found.proposals
 
 
+@pytest.mark.parametrize(("settings", "told"), [({"shift": 0, "flip": False}, 1), ({"shift": 2, "flip": False}, 0)])
+def test_runs_from_before_a_setting_count_as_having_it_off(
+    evaluator: Evaluator, tmp_path: Path, settings: dict[str, Any], told: int
+) -> None:
+    run = earlier(tmp_path / "a", evaluator, measured(0, bits(evaluator, 8), 0.98))
+    assert len(taken(evaluator, run, config=CONFIG | {"finetune": CONFIG["finetune"] | settings}).told) == told
+
+
 def test_how_finalists_are_polished_makes_no_difference(evaluator: Evaluator, tmp_path: Path) -> None:
     run = earlier(tmp_path / "a", evaluator, measured(0, bits(evaluator, 8), 0.98))
     polished = {"finetune": {"epochs": 3, "polish_epochs": 1, "polish_members": 2}}
