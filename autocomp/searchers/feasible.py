@@ -21,8 +21,13 @@ PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
 
 def distinct(vectors: Vectors) -> Vectors:
     """The rows that no row before equals, ``b x k``."""
+    return np.asarray(vectors[first_places(vectors)])
+
+
+def first_places(vectors: Vectors) -> NDArray[np.int64]:
+    """The places of the rows that no row before equals."""
     first = {row.tobytes(): i for i, row in reversed(list(enumerate(vectors)))}
-    return vectors[sorted(first.values())]
+    return np.array(sorted(first.values()), np.int64)
 
 
 def everything(space: SearchSpace, most: int) -> Vectors | None:

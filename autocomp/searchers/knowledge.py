@@ -15,6 +15,7 @@ from autocomp.pareto import nondominated
 from autocomp.problem import Problem
 from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.composition import Composition, Features
+from autocomp.searchers.feasible import first_places
 from autocomp.searchers.gain import GainModel
 from autocomp.searchers.surrogate import Surrogate
 from autocomp.space import Vectors
@@ -45,10 +46,14 @@ class Forecast:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def rows(self, chosen: NDArray[Any]) -> Forecast:
+    def rows(self, chosen: NDArray[Any] | slice) -> Forecast:
         """Some of the candidates."""
         metrics = {name: column[chosen] for name, column in self.metrics.items()}
         return Forecast(self.vectors[chosen], self.values[chosen], self.deviations[chosen], self.violations[chosen], metrics)
+
+    def distinct(self) -> Forecast:
+        """Each candidate once."""
+        return self.rows(first_places(self.vectors))
 
     @classmethod
     def joined(cls, several: Sequence[Forecast]) -> Forecast:
@@ -114,7 +119,13 @@ class Knowledge:
 
     def forecast(self, vectors: Vectors) -> Forecast:
         """What is expected of ``b x k`` canonical vectors."""
-        metrics, violations = self.problem.assess(vectors)
+        return self._expected(vectors, *self.problem.assess(vectors))
+
+    def again(self, earlier: Forecast) -> Forecast:
+        """What is expected now; prices, which do not change, are not asked for anew."""
+        return self._expected(earlier.vectors, earlier.metrics, earlier.violations)
+
+    def _expected(self, vectors: Vectors, metrics: Mapping[str, Floats], violations: Floats) -> Forecast:
         deviations = np.zeros(len(vectors))
         guesses: dict[str, Floats] = {}
         made_of = self.composition.features(vectors, metrics)

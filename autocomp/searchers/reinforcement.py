@@ -12,7 +12,7 @@ import torch
 from autocomp.problem import Problem
 from autocomp.searchers.agent import Agent, draw_preferences, regret
 from autocomp.searchers.base import Floats, outcome, scaled
-from autocomp.searchers.feasible import distinct, spread_sample, uniform_start
+from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
 from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.searchers.learning import one_thread
@@ -83,7 +83,7 @@ class ReinforcementSearcher(GuidedSearcher):
         self.children = children or max(self.looks // (3 * max(generations, 1)), 1)
         self.walk = Walk(self.known.composition)
         self.agent = Agent(self.walk, len(problem.goals), seed=seed, **agent)
-        self.episodes = np.zeros((0, len(self.space.knobs)), np.int64)  # imagined ones
+        self.episodes: Forecast | None = None  # imagined ones
 
     def propose(self, trial_id: int) -> Vectors | None:
         """See `VectorSearcher.propose`."""
@@ -94,26 +94,26 @@ class ReinforcementSearcher(GuidedSearcher):
 
     def look(self) -> Forecast:
         """Learn from imagined episodes and walk once more."""
-        if not len(self.episodes):
-            self.episodes = np.concatenate([self._uniform, spread_sample(self.space, self.generator, self.memory // 2)])
-            self._learn(self.warm_up)
-        imagined, walked = self._learn(self.steps), self._walks()
-        met = Forecast.joined([self.known.forecast(np.concatenate([walked, self.known.vectors[self.known.archive]])), imagined])
+        if self.episodes is None:
+            first = self.known.forecast(spread_sample(self.space, self.generator, self.memory // 2))
+            self.episodes = self._learn(Forecast.joined([self._uniform, first]), self.warm_up)
+        imagined, walked = self._learn(self.episodes, self.steps), self.known.forecast(self._walks())
+        met = Forecast.joined([walked, self.known.forecast(self.known.vectors[self.known.archive]), imagined])
         met = met.rows(met.violations == 0)
         best = self._rewalked(met) if len(met) and self.walk.length else met
-        latest = (self._uniform, best.vectors[: self.parents], walked, self.episodes)
-        self.episodes = distinct(np.concatenate(latest))[: self.memory]
+        latest = Forecast.joined([self._uniform, best.rows(slice(self.parents)), walked, imagined])
+        self.episodes = latest.distinct().rows(slice(self.memory))
         return best
 
     @cached_property
-    def _uniform(self) -> Vectors:
+    def _uniform(self) -> Forecast:
         """Configurations that treat all layers alike; the agent never forgets them."""
-        return uniform_start(self.problem, 64)
+        return self.known.forecast(uniform_start(self.problem, 64))
 
-    def _learn(self, steps: int) -> Forecast:
+    def _learn(self, episodes: Forecast, steps: int) -> Forecast:
         """Take gradient steps on real episodes and on imagined ones, as the surrogate sees them now; these."""
-        met: Forecast = self.known.forecast(self.episodes)
-        self.agent.imagine(self.episodes, np.minimum(pushed(met), FARTHEST))
+        met = self.known.again(episodes)
+        self.agent.imagine(met.vectors, np.minimum(pushed(met), FARTHEST))
         for _ in range(steps if self.walk.length else 0):
             self.agent.improve(self.generator)
         return met
@@ -150,9 +150,7 @@ class ReinforcementSearcher(GuidedSearcher):
     def _fittest(self, met: Forecast, worth: Floats) -> Forecast:
         """The `parents` of the greatest expected gain, each once."""
         order = np.argsort(-worth, kind="stable")[: 4 * self.parents]
-        best = met.rows(order)
-        first = {row.tobytes(): i for i, row in reversed(list(enumerate(best.vectors)))}
-        return best.rows(np.array(sorted(first.values())[: self.parents], np.int64))
+        return met.rows(order).distinct().rows(slice(self.parents))
 
     # on trials
 
@@ -181,10 +179,11 @@ class ReinforcementSearcher(GuidedSearcher):
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        return super().state_dict() | {"agent": self.agent.state_dict(), "episodes": torch.from_numpy(self.episodes.copy())}
+        imagined = None if self.episodes is None else torch.from_numpy(self.episodes.vectors.copy())
+        return super().state_dict() | {"agent": self.agent.state_dict(), "episodes": imagined}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
         self.agent.load_state_dict(state["agent"])
-        self.episodes = state["episodes"].numpy().copy()
+        self.episodes = None if state["episodes"] is None else self.known.forecast(state["episodes"].numpy().copy())

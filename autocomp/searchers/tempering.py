@@ -91,7 +91,8 @@ class Chains:
             kept = archived(archive, self.soft, self.hard)
             archive, members = archive[kept], members[kept]
             self._exchange(vectors, values, archive, generator)
-        return vectors, _each_once(met)
+        seen = Forecast.joined(met).distinct()
+        return vectors, seen.rows(seen.violations == 0)
 
     def _exchange(self, vectors: Vectors, values: Floats, archive: Floats, generator: np.random.Generator) -> None:
         """Let neighbours on the ladder swap places (parallel tempering, Geyer 1991); energy is the mean amount of domination."""
@@ -105,11 +106,3 @@ class Chains:
         swaps = first[generator.random(len(first)) < chance]
         for array in (vectors, values):
             array[swaps], array[swaps + 1] = array[swaps + 1].copy(), array[swaps].copy()
-
-
-def _each_once(met: list[Forecast]) -> Forecast:
-    """All candidates that break no limit, each once."""
-    together = Forecast.joined(met)
-    first = {row.tobytes(): i for i, row in enumerate(together.vectors)}
-    chosen = np.array(sorted(first.values()), np.int64)
-    return together.rows(chosen[together.violations[chosen] == 0])

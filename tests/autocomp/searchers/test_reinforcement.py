@@ -48,10 +48,13 @@ def test_what_is_imagined_has_exact_prices_and_the_surrogates_guess(toy: Toy, pl
     problem = toy(3)
     searcher = ReinforcementSearcher(problem, seed=0, trials=20, **SMALL)
     play(searcher, problem, range(8))
-    searcher._learn(1)
+    assert searcher.episodes is not None
+    learnt = searcher._learn(searcher.episodes, 1)
     actions, outcomes = searcher.agent.imagined
-    assert (searcher.walk.vectors(actions) == searcher.episodes).all()
-    expected = searcher.known.forecast(searcher.episodes)
+    assert (searcher.walk.vectors(actions) == searcher.episodes.vectors).all()
+    expected = searcher.known.forecast(searcher.episodes.vectors)
+    np.testing.assert_allclose(learnt.values, expected.values, rtol=1e-9)
+    np.testing.assert_array_equal(learnt.violations, expected.violations)
     np.testing.assert_allclose(outcomes, np.minimum(expected.values, 4.0), rtol=1e-6)
     assert len(searcher.episodes) <= 256
     assert len(searcher.agent.actions) == 8  # trials stay apart
@@ -68,12 +71,13 @@ def test_a_look_promises_no_less_than_what_the_agent_imagined_before(toy: Toy, p
         return np.where(forecast.violations == 0, gain(forecast.values, forecast.deviations), 0.0)
 
     for _ in range(2):
-        imagined = np.concatenate([uniform_start(problem, 64), searcher.episodes])
+        assert searcher.episodes is not None
+        imagined = np.concatenate([uniform_start(problem, 64), searcher.episodes.vectors])
         new = np.array([vector for vector in imagined if vector.tobytes() not in searcher.asked])
         found = searcher.look()
         assert promised(found.vectors).max() >= promised(new).max()
         assert len(searcher.episodes) <= searcher.memory
-        kept = {vector.tobytes() for vector in searcher.episodes}
+        kept = {vector.tobytes() for vector in searcher.episodes.vectors}
         assert {vector.tobytes() for vector in found.vectors} <= kept  # the agent learns from the best
 
 
