@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from autocomp.errors import ConfigError
 
 MEASURED_METRICS = ("accuracy", "loss")
-PAPER_METRICS = ("latency_s", "energy_j", "size_bytes", "macs", "params")
+PAPER_METRICS = ("latency_s", "energy_j", "size_bytes", "macs", "params", "area_mm2")  # area where the device has a model of it
 Direction = Literal["min", "max"]
 
 

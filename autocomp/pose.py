@@ -58,12 +58,23 @@ def pose(config: Mapping[str, Any], *, task: Task, hardware: HardwareModel, prog
     accuracy, loss = evaluate(network, validation, mean=task.mean, std=task.std)
     priced = Problem(teacher.workload, SearchSpace(teacher.workload.names, ()), (), hardware, (), {}, beside=teacher.beside)
     baseline = {"accuracy": accuracy, "loss": loss, **priced.metrics_of(Configuration({}))}
-    objectives = tuple(Objective.stated(metric, **wanted).against(baseline) for metric, wanted in config["objectives"].items())
+    objectives = _objectives(config["objectives"], baseline, hardware.name)
     lessons = Evaluator(priced, teacher.network, train, validation, task.mean, task.std, FineTuning(**config["finetune"]))
     if student is not None:
         origin = _Whole.of(taught(student, settings, lessons, progress), train, task, progress)  # what it computes is known only now
     problem = Problem(origin.workload, space, methods, hardware, objectives, baseline, beside=origin.beside)
     return replace(lessons, problem=problem, student=None if student is None else origin.network)
+
+
+def _objectives(stated: Mapping[str, Any], teacher: Mapping[str, float], hardware: str) -> tuple[Objective, ...]:
+    """What is wanted, in the units of the metrics; what this hardware has no model of is left out unless something is wanted of it."""
+    wanted = [Objective.stated(metric, **settings) for metric, settings in stated.items()]
+    for objective in wanted:
+        asked = objective.optimised or objective.limit is not None or objective.share is not None
+        if asked and objective.metric not in teacher:
+            metric = objective.metric
+            raise ConfigError(f"`objectives.{metric}` must be left alone with hardware '{hardware}', which has no model of its {metric}.")
+    return tuple(objective.against(teacher) for objective in wanted if objective.metric in teacher)
 
 
 @dataclass(frozen=True, eq=False)

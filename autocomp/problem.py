@@ -96,9 +96,11 @@ class Problem:
             packed_bytes(workload, choices, self.beside),
             workload.macs.sum(-1),
             workload.nonzeros.sum(-1),
+            report.area_mm2,
         )
         shape = (len(choices.sparsity),)
-        return {n: np.broadcast_to(np.asarray(t, np.float64), shape) for n, t in zip(PAPER_METRICS, totals, strict=True)}, report
+        known = PAPER_METRICS if np.any(report.area_mm2) else PAPER_METRICS[:-1]
+        return {n: np.broadcast_to(np.asarray(t, np.float64), shape) for n, t in zip(known, totals, strict=False)}, report
 
     def violation(self, vectors: Vectors) -> Floats:
         """How far each of ``b x k`` vectors is from what the limits and the device allow; 0 where it is feasible (``b``)."""

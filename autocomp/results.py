@@ -14,7 +14,7 @@ from autocomp.outcome import FrontMember, Outcome
 from autocomp.pareto import ParetoFront
 from autocomp.report import write_report
 from autocomp.space import SearchSpace
-from autocomp.tables import METRICS, SPREAD, trial_table, write_table
+from autocomp.tables import METRICS, SOMETIMES, trial_table, write_table
 
 CONFIG, TRIALS, FRONT, SUMMARY, REPORT = "config.yaml", "trials.parquet", "front.parquet", "summary.json", "report.html"
 PLOT = "front.html"
@@ -52,7 +52,7 @@ def _row(member: FrontMember) -> dict[str, Any]:
 
 
 def _reported(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: metrics[name] for name in (*METRICS, SPREAD, "test_accuracy") if name in metrics}
+    return {name: metrics[name] for name in (*METRICS, *SOMETIMES, "test_accuracy") if name in metrics}
 
 
 def write_results(outcome: Outcome, summary: Mapping[str, Any], space: SearchSpace, folder: Path) -> list[Path]:

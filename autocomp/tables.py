@@ -16,6 +16,7 @@ from autocomp.trial import Trial
 
 METRICS = ("accuracy", "loss", "latency_s", "energy_j", "size_bytes", "macs", "params")
 SPREAD = "accuracy_std"  # where the hardware disturbs the numbers: standard deviation of the accuracy from device to device
+SOMETIMES = (SPREAD, "area_mm2")  # metrics that only some devices have
 
 
 def trial_table(
@@ -23,8 +24,8 @@ def trial_table(
 ) -> pa.Table:
     """One row per trial, one ``choice/<layer>/<knob>`` column per decision of the space; what was not measured is null.
 
-    A parameter of the device that is decided on has the column ``choice/hw/<parameter>``. Where the hardware disturbs the numbers,
-    there is a column `SPREAD`.
+    A parameter of the device that is decided on has the column ``choice/hw/<parameter>``. The columns `SOMETIMES` are there where some
+    trial has them.
 
     Args:
         trials: the rows (``n``).
@@ -41,8 +42,9 @@ def trial_table(
         "seed": pa.array([t.seed for t in trials], pa.int64()),
     }
     columns |= {m: pa.array([t.metrics.get(m) for t in trials], pa.float64()) for m in METRICS}
-    if any(SPREAD in t.metrics for t in trials):
-        columns[SPREAD] = pa.array([t.metrics.get(SPREAD) for t in trials], pa.float64())
+    for name in SOMETIMES:
+        if any(name in t.metrics for t in trials):
+            columns[name] = pa.array([t.metrics.get(name) for t in trials], pa.float64())
     columns["on_front"] = pa.array([t.id in on_front for t in trials], pa.bool_())
     columns["duration_s"] = pa.array([t.duration_s for t in trials], pa.float64())
     columns["image_passes"] = pa.array([t.image_passes for t in trials], pa.float64())

@@ -13,7 +13,14 @@ from rich.text import Text
 from autocomp.card import show
 from autocomp.choice import is_of_device
 
-HEADS = {"accuracy": "accuracy", "test_accuracy": "test", "latency_s": "latency", "energy_j": "energy", "size_bytes": "weights"}
+HEADS = {
+    "accuracy": "accuracy",
+    "test_accuracy": "test",
+    "latency_s": "latency",
+    "energy_j": "energy",
+    "size_bytes": "weights",
+    "area_mm2": "area",
+}
 SHOWN = ("accuracy", "latency_s", "energy_j", "size_bytes")  # of a trial, where there is one line for it
 PLAIN_WIDTH = 140  # columns where there is no terminal that has a width
 

@@ -48,8 +48,9 @@ class PublishedAgent(VectorSearcher):
         self, problem: Problem, *, seed: int, trials: int, budget: float, metric: str, warmup: float, decay: float, width: int
     ) -> None:
         super().__init__(problem, seed=seed, trials=trials, start=0)
-        if metric not in PAPER_METRICS:
-            raise ConfigError(f"`searcher.metric` must be one of {', '.join(PAPER_METRICS)}, but is '{metric}'.")
+        priced = [name for name in PAPER_METRICS if name in problem.baseline]
+        if metric not in priced:
+            raise ConfigError(f"`searcher.metric` must be one of {', '.join(priced)}, but is '{metric}'.")
         if not 0 < budget <= 1:
             raise ConfigError(f"`searcher.budget` must be above 0 and at most 1, a share of the teacher's {metric}, but is {budget}.")
         if warmup < 0:

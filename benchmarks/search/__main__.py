@@ -16,7 +16,7 @@ from benchmarks.search.cases import Case, posed
 from benchmarks.search.compare import run
 from benchmarks.search.digits27 import digits27
 from benchmarks.search.drawing import draw, placed
-from benchmarks.search.searchers import SEARCHERS
+from benchmarks.search.searchers import RL_PARTS, SEARCHERS
 
 FOLDER = RESULTS / "search"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +40,7 @@ CIFAR10 = (
 
 CASES: Mapping[str, Callable[[], Case]] = {
     "digits27": digits27,
+    "rl-parts": digits27,
     **{f"digits-{hw}": posed(f"digits-{hw}", ("task=digits", f"hw={hw}", "finetune.epochs=2")) for hw in DEVICES},
     **{f"mnist-{hw}": posed(f"mnist-{hw}", (*MNIST, f"hw={hw}")) for hw in DEVICES},
     **{f"cifar10-{hw}": posed(f"cifar10-{hw}", (*CIFAR10, f"hw={hw}")) for hw in DEVICES},
@@ -65,7 +66,7 @@ def compare(name: str, chosen: Sequence[str], *, seeds: int, trials: int, concur
             record = runs(path)
             if f"{seed}" in record["runs"].get(searcher, {}):
                 continue
-            course = run(case, SEARCHERS[searcher], seed=seed, trials=trials, concurrent=concurrent)
+            course = run(case, {**SEARCHERS, **RL_PARTS}[searcher], seed=seed, trials=trials, concurrent=concurrent)
             record = runs(path)
             record["runs"].setdefault(searcher, {})[f"{seed}"] = course.to_record()
             record |= {"concurrent": concurrent, "profile_passes": case.sensitivity.image_passes, "machine": machine()}
@@ -97,7 +98,7 @@ def main() -> None:
     """Run and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search")
     parser.add_argument("--case", choices=list(CASES), default="digits27")
-    parser.add_argument("--searchers", nargs="+", choices=list(SEARCHERS), default=list(SEARCHERS))
+    parser.add_argument("--searchers", nargs="+", choices=[*SEARCHERS, *RL_PARTS], help="All of the case if none is named.")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=160)
     parser.add_argument("--concurrent", type=int, default=1)
@@ -105,7 +106,8 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="Put table and picture into docs/search.md.")
     options = parser.parse_args()
     if not options.table:
-        compare(options.case, options.searchers, seeds=options.seeds, trials=options.trials, concurrent=options.concurrent)
+        chosen = options.searchers or list(RL_PARTS if options.case == "rl-parts" else SEARCHERS)
+        compare(options.case, chosen, seeds=options.seeds, trials=options.trials, concurrent=options.concurrent)
     shown = table(options.case, [n for n in (3, 8, 20, 40, 64, 120, 160) if n <= options.trials])
     print(shown)  # noqa: T201
     if options.docs:

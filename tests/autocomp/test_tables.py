@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from autocomp.choice import Choice, Configuration
 from autocomp.space import Knob, SearchSpace
@@ -40,11 +41,12 @@ def test_more_metrics_of_some_trials_become_columns() -> None:
     assert [row["test_accuracy"] for row in rows] == [0.8, None]
 
 
-def test_the_spread_over_devices_is_a_column_where_there_is_one() -> None:
-    assert "accuracy_std" not in trial_table([DONE, FAILED], SPACE, set()).column_names
-    disturbed = replace(DONE, metrics={"accuracy": 0.9, "accuracy_std": 0.02})
-    rows = trial_table([disturbed, FAILED], SPACE, set()).to_pylist()
-    assert [row["accuracy_std"] for row in rows] == [0.02, None]
+@pytest.mark.parametrize("metric", ["accuracy_std", "area_mm2"])
+def test_what_only_some_devices_have_is_a_column_where_there_is_one(metric: str) -> None:
+    assert metric not in trial_table([DONE, FAILED], SPACE, set()).column_names
+    there = replace(DONE, metrics={"accuracy": 0.9, metric: 0.02})
+    rows = trial_table([there, FAILED], SPACE, set()).to_pylist()
+    assert [row[metric] for row in rows] == [0.02, None]
 
 
 def test_no_trials_make_a_table_with_typed_columns() -> None:

@@ -11,7 +11,7 @@ from autocomp.tracing import trace
 from benchmarks.search.compare import uses_profile
 from benchmarks.search.digits27 import RelativePrices, network
 from benchmarks.search.drawing import draw, placed
-from benchmarks.search.searchers import SEARCHERS
+from benchmarks.search.searchers import RL_PARTS, SEARCHERS
 
 COURSE: dict[str, list[Any]] = {"trials": [1, 2, 3], "hypervolume": [0.1, 0.2, 0.3], "image_passes": [10, 20, 30]}
 
@@ -26,8 +26,8 @@ def test_relative_prices_are_those_of_the_design_page() -> None:
 
 
 def test_the_profile_is_charged_to_those_who_use_one() -> None:
-    charged = {name for name, make in SEARCHERS.items() if uses_profile(make)}
-    assert charged == {"knapsack", "annealing", "rl", "rl, no refinement", "portfolio"}
+    charged = {name for name, make in {**SEARCHERS, **RL_PARTS}.items() if uses_profile(make)}
+    assert charged == {"knapsack", "annealing", "portfolio", *RL_PARTS}
 
 
 def test_only_what_lies_between_the_markers_of_a_page_changes() -> None:

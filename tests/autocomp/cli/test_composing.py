@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_default_is_complete_and_named_after_task_and_hardware(tree: ConfigTree) -> None:
     config = tree.compose([])
     assert config["name"] == "digits-fpga"
-    assert set(config["objectives"]) == {"accuracy", "latency_s", "energy_j", "size_bytes", "macs", "params", "loss"}
+    assert set(config["objectives"]) == {"accuracy", "latency_s", "energy_j", "size_bytes", "macs", "params", "area_mm2", "loss"}
     assert config["hw"] == {"_target_": "hwmodels.load_device", "device": "zcu102", "parameters": {}}
 
 
