@@ -32,7 +32,7 @@ class ProfilePlan:
     """
 
     enabled: bool = True
-    images: int = 64
+    images: int = 256
     mixtures: int = 32
     pairs: int = 16
     seed: int = 0
