@@ -76,10 +76,11 @@ def compare(name: str, chosen: Sequence[str], *, seeds: int, trials: int, concur
 
 
 def table(name: str, at: Sequence[int]) -> str:
-    """Mean and standard deviation of the hypervolume over seeds at some numbers of trials, in Markdown; the best at the end first."""
+    """Mean and standard deviation of the hypervolume over seeds after numbers of trials that some run has, in Markdown, the best first."""
+    recorded = runs(FOLDER / f"{name}.json")["runs"]
+    at = [n for n in at if any(n in r["trials"] for by_seed in recorded.values() for r in by_seed.values())]
     lines = [f"| {name} | " + " | ".join(f"{n}" for n in at) + " | s per trial |", "|---" * (len(at) + 2) + "|"]
-    by_final = sorted(runs(FOLDER / f"{name}.json")["runs"].items(), key=lambda item: -_final(item[1]))
-    for searcher, by_seed in by_final:
+    for searcher, by_seed in sorted(recorded.items(), key=lambda item: -_final(item[1])):
         cells = [_cell([dict(zip(r["trials"], r["hypervolume"], strict=True)).get(n) for r in by_seed.values()]) for n in at]
         seconds = np.mean([r["seconds_per_trial"] for r in by_seed.values()])
         lines.append(f"| {searcher} ({len(by_seed)}) | " + " | ".join(cells) + f" | {seconds:.2f} |")
