@@ -99,8 +99,14 @@ class Problem:
             report.area_mm2,
         )
         shape = (len(choices.sparsity),)
-        known = PAPER_METRICS if np.any(report.area_mm2) else PAPER_METRICS[:-1]
-        return {n: np.broadcast_to(np.asarray(t, np.float64), shape) for n, t in zip(known, totals, strict=False)}, report
+        metrics = {n: np.broadcast_to(np.asarray(t, np.float64), shape) for n, t in zip(PAPER_METRICS, totals, strict=True)}
+        return {name: metrics[name] for name in self._priced}, report
+
+    @cached_property
+    def _priced(self) -> tuple[str, ...]:
+        """The paper metrics that the device has a model of."""
+        has_area = np.any(Guarded(self.hardware).estimate(self.workload).area_mm2)
+        return tuple(name for name in PAPER_METRICS if has_area or name != "area_mm2")
 
     def violation(self, vectors: Vectors) -> Floats:
         """How far each of ``b x k`` vectors is from what the limits and the device allow; 0 where it is feasible (``b``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autocomp.choice import Choice, Choices, Configuration
@@ -26,6 +27,7 @@ def test_the_area_of_a_crossbar_is_a_goal_with_a_limit_like_any_other(digits: Di
     four = Configuration(dict.fromkeys(problem.workload.names, Choice(weight_bits=4)))
     whole, half = (problem.metrics_of(c)["area_mm2"] for c in (Configuration({}), four))
     report = problem.hardware.estimate(problem.lower(Choices.of([four], problem.workload.names)))
+    assert problem.paper_metrics(np.zeros((0, len(problem.space.knobs)), np.int64))[0].keys() == problem.metrics_of(four).keys()
     assert half == float(report.area_mm2[0]) < whole == problem.baseline["area_mm2"]
     assert [goal.metric for goal in problem.goals] == ["accuracy", "latency_s", "energy_j", "area_mm2"]
     assert problem.reference_point["area_mm2"] == whole
