@@ -33,6 +33,7 @@ KINDS = {
 }
 PLUGINS = "autocomp.configs"
 ANY_DEVICE = "device"  # hw/device.yaml, which stands for every device that has no file of its own
+INTERNAL = ("_target_", "_partial_")  # what Hydra builds by
 # what fits in here differs from device to device, from network to network, and from run to run
 OPEN = ("hw.parameters", "hw.axes", "task.model_options", "student.options", "best.weights", "best.limits")
 
@@ -173,7 +174,7 @@ def check_key(key: str, composed: DictConfig) -> None:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"`{parent}` has no settings below it, but '{key}' names one.")
     if last not in node:
-        raise UnknownNameError("setting", key, [f"{parent}.{k!s}" if parent else str(k) for k in node if k != "_target_"])
+        raise UnknownNameError("setting", key, [f"{parent}.{k!s}" if parent else str(k) for k in node if k not in INTERNAL])
 
 
 def checked(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

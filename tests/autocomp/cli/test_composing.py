@@ -130,6 +130,7 @@ def test_a_bad_value_is_named_with_its_rule(tree: ConfigTree, settings: list[str
         (["hw=asic", "hw.devise=eie"], "Did you mean 'hw.device'?"),
         (["+colour=red"], "There is no setting 'colour'."),
         (["a.b.c=1"], "There is no setting 'a'."),
+        (["searcher.surogate=false"], "Did you mean 'searcher.surrogate'? Known: searcher.seed, searcher.surrogate."),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_keys_beside_it(tree: ConfigTree, settings: list[str], message: str) -> None:
