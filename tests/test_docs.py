@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 from autocomp.cli.composing import ConfigTree
+from autocomp.cli.overrides import parsed
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -31,7 +33,9 @@ def written() -> set[str]:
 @pytest.mark.parametrize("setting", sorted(written()))
 def test_a_setting_that_a_page_names_can_be_set(setting: str) -> None:
     key = setting.partition("=")[0]
-    ConfigTree().compose([*NEEDED.get(key, NEEDED.get(key.partition(".")[0], [])), setting])
+    composed = ConfigTree().compose([*NEEDED.get(key, NEEDED.get(key.partition(".")[0], [])), setting])
+    found = reduce(lambda node, part: node[part], key.split("."), composed)
+    assert found == parsed([setting])[0].value()
 
 
 def test_the_tables_of_the_hardware_page_are_those_of_this_code() -> None:

@@ -179,11 +179,12 @@ class ReinforcementSearcher(GuidedSearcher):
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
-        imagined = None if self.episodes is None else torch.from_numpy(self.episodes.vectors.copy())
-        return super().state_dict() | {"agent": self.agent.state_dict(), "episodes": imagined}
+        imagined = self.known.vectors[:0] if self.episodes is None else self.episodes.vectors
+        return super().state_dict() | {"agent": self.agent.state_dict(), "episodes": torch.from_numpy(imagined.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
         self.agent.load_state_dict(state["agent"])
-        self.episodes = None if state["episodes"] is None else self.known.forecast(state["episodes"].numpy().copy())
+        imagined = state["episodes"].numpy().copy()
+        self.episodes = self.known.forecast(imagined) if len(imagined) else None

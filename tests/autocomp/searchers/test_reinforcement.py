@@ -60,6 +60,13 @@ def test_what_is_imagined_has_exact_prices_and_the_surrogates_guess(toy: Toy, pl
     assert len(searcher.agent.actions) == 8  # trials stay apart
 
 
+def test_an_agent_that_was_stored_before_its_first_look_looks(toy: Toy) -> None:
+    problem = toy(3)
+    new, stored = (ReinforcementSearcher(problem, seed=0, trials=20, start=0, **SMALL) for _ in range(2))
+    stored.load_state_dict(new.state_dict())
+    assert stored.ask(0) == new.ask(0) is not None
+
+
 def test_a_look_promises_no_less_than_what_the_agent_imagined_before(toy: Toy, play: Play) -> None:
     problem = toy(4)
     searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
