@@ -49,10 +49,10 @@ class ClusterError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """A name is not in its list; says what was probably meant and what there is."""
+    """A name is not in its list; says what was probably meant, what there is, and what else can be done."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
         meant = f" Did you mean '{close[0]}'?" if close else ""
-        super().__init__(f"There is no {kind} '{name}'.{meant} Known: {', '.join(names)}.")
+        super().__init__(f"There is no {kind} '{name}'.{meant} Known: {', '.join(names)}.{hint}")

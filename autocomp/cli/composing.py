@@ -174,7 +174,8 @@ def check_key(key: str, composed: DictConfig) -> None:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"`{parent}` has no settings below it, but '{key}' names one.")
     if last not in node:
-        raise UnknownNameError("setting", key, [f"{parent}.{k!s}" if parent else str(k) for k in node if k not in INTERNAL])
+        hint = f" A further argument of {node['_target_']} is set with a plus: +{key}=VALUE." if node.get("_partial_") else ""
+        raise UnknownNameError("setting", key, [f"{parent}.{k!s}" if parent else str(k) for k in node if k not in INTERNAL], hint=hint)
 
 
 def checked(composed: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

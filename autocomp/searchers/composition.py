@@ -15,7 +15,6 @@ from autocomp.sensitivity import Part, Sensitivity, parts
 from autocomp.space import Vectors
 
 Floats = NDArray[np.float64]
-CAPACITY = ("macs", "params", "size_bytes")
 LEAST = 1e-7  # nats; what cannot be told from nothing
 
 # Loss of a choice where nothing was measured, up to a factor: zeros and missing ranks hurt ever more, a bit less doubles each
@@ -35,12 +34,10 @@ class Features:
     Attributes:
         losses: what each part would cost if its choice were the only one, nats, ``n x p``.
         strengths: which of its options each part takes, from 0 for the mildest to 1, ``n x p``.
-        capacity: logarithms of the shares of MACs, parameters and bytes that are left, ``n x 3``.
     """
 
     losses: Floats
     strengths: Floats
-    capacity: Floats
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -84,15 +81,13 @@ class Composition:
         hows = np.array([part.columns[-1] for part in self.parts], np.int64)
         return np.concatenate([np.zeros(0), *self.tables]), first, strides, hows, hows != self._switches
 
-    def features(self, vectors: Vectors, metrics: Mapping[str, Floats]) -> Features:
-        """Of ``b x k`` vectors with the given paper metrics (``b`` each)."""
+    def features(self, vectors: Vectors) -> Features:
+        """Of ``b x k`` vectors."""
         losses, first, strides, hows, has_how = self._lookup
         most = np.maximum(self.problem.space.cardinalities[self._switches] - 1, 1)
-        shares = [metrics[name] / self.problem.baseline[name] for name in CAPACITY]
         return Features(
             losses=losses[first + vectors[:, self._switches] * strides + vectors[:, hows] * has_how],
             strengths=vectors[:, self._switches] / most,
-            capacity=np.log(np.maximum(np.stack(shares, axis=1), LEAST)),
         )
 
 

@@ -14,7 +14,7 @@ from autocomp.objective import MEASURED_METRICS
 from autocomp.pareto import nondominated
 from autocomp.problem import Problem
 from autocomp.searchers.base import Floats, outcome, scaled
-from autocomp.searchers.composition import Composition, Features
+from autocomp.searchers.composition import Composition
 from autocomp.searchers.feasible import first_places
 from autocomp.searchers.gain import GainModel
 from autocomp.searchers.surrogate import Surrogate
@@ -91,7 +91,7 @@ class Knowledge:
         self.guesses = np.zeros((0, len(self.measured), 2))
         self.fidelities = np.zeros(0)
         self.pending: dict[int, Vectors] = {}
-        self._made_of = self._features(self.vectors)
+        self._made_of = self.composition.features(self.vectors)
         self._is_stale = False
 
     @property
@@ -106,7 +106,7 @@ class Knowledge:
         readings = [trial.metrics.get(self.problem.goals[i].metric, np.nan) for i in self.measured]
         guess = np.full((1, len(self.measured), 2), np.nan)
         if self.surrogates:
-            made_of = self._features(vector[None])
+            made_of = self.composition.features(vector[None])
             for column, surrogate in enumerate(self._fitted() if trial.id in self.pending else ()):  # others were not forecast
                 guess[0, column] = np.concatenate(surrogate.predict(made_of))
             self._made_of = self._made_of + made_of
@@ -128,7 +128,7 @@ class Knowledge:
     def _expected(self, vectors: Vectors, metrics: Mapping[str, Floats], violations: Floats) -> Forecast:
         deviations = np.zeros(len(vectors))
         guesses: dict[str, Floats] = {}
-        made_of = self.composition.features(vectors, metrics)
+        made_of = self.composition.features(vectors)
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
             guesses[surrogate.metric], spread = surrogate.predict(made_of, among_trials=True)
             if place == self.measured[0]:
@@ -156,9 +156,6 @@ class Knowledge:
             return GainModel(known)
         place = self.measured[0]
         return GainModel(known, guessed=place, ceiling=self._ceiling(place))
-
-    def _features(self, vectors: Vectors) -> Features:
-        return self.composition.features(vectors, self.problem.paper_metrics(vectors)[0])
 
     def _span(self, place: int) -> float:
         """The reference box's extent along a measured goal, in the metric's unit."""
@@ -192,5 +189,5 @@ class Knowledge:
         for name in ("vectors", "values", "readings", "guesses", "fidelities"):
             setattr(self, name, state[name].numpy().copy())
         self.pending = {number: vector.numpy().copy() for number, vector in state["pending"].items()}
-        self._made_of = self._features(self.vectors if self.surrogates else self.vectors[:0])
+        self._made_of = self.composition.features(self.vectors if self.surrogates else self.vectors[:0])
         self._is_stale = bool(len(self.vectors))

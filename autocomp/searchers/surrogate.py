@@ -15,9 +15,12 @@ from scipy.special import expit, logit
 from autocomp.searchers.composition import Composition, Features
 
 Floats = NDArray[np.float64]
-MOST = 400  # observations that the correction is fitted to, the latest
+MOST = 256  # observations that the correction is fitted to, the latest
 FLAT, STEEP = 0.005, 0.3  # deviation of a measurement from the curve alone where it is flat; how much it grows with steepness
 NOISE = 0.01  # deviation of a measurement, in the same units
+MISFIT = (
+    0.02  # deviation of a measurement from the corrected curve, in the same units: it is noisy, and the curve is not quite the right one
+)
 LEAST_FALL = 0.004  # what cannot be told from nothing, in the same units
 LEAST_ERROR = 1e-3  # of an untouched network, so that it has a logarithm
 JITTER = 1e-9
@@ -61,8 +64,7 @@ class Scales:
     Attributes:
         power: of a loss that is added up. Errors of answers add up, and losses are about their squares; a teacher that is sure of
             itself hides small errors, so that it may be less than a half.
-        capacity: deviation for each neper of capacity that is gone.
-        kind: of all parts of one kind together, such as all bits.
+        kind: deviation of all parts of one kind together, such as all bits.
         part: of one part.
         rest: of one composition, whatever the reason.
         length: distance of compositions (Hellinger's) within which the rest is alike.
@@ -70,8 +72,7 @@ class Scales:
     """
 
     power: float = 0.4
-    capacity: float = 0.3
-    kind: float = 0.3
+    kind: float = 0.1
     part: float = 0.3
     rest: float = 0.2
     length: float = 0.2
@@ -79,8 +80,8 @@ class Scales:
 
 
 CANDIDATES = tuple(
-    Scales(power=power, capacity=capacity, part=part, rest=rest, trained=trained)
-    for power, capacity, part, rest, trained in product((0.25, 0.4, 0.6), (0.1, 0.3), (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
+    Scales(power=power, part=part, rest=rest, trained=trained)
+    for power, part, rest, trained in product((0.25, 0.4, 0.6), (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
 )
 
 
@@ -106,10 +107,10 @@ class Curve:
         return np.asarray(expit(self.slope * (x - self.centre - self.shift * np.sqrt(fidelity))) + self._offset(fidelity))
 
     def strengths(self, fall: Floats, fidelity: Floats) -> tuple[Floats, Floats]:
-        """The strengths at which the curve has fallen so far, and how uncertain these are by the noise of a measurement."""
+        """The strengths at which the curve has fallen so far, and how uncertain these are, `MISFIT` being what a fall is uncertain by."""
         share = np.clip(fall - self._offset(fidelity), LEAST_FALL, 1 - LEAST_FALL)
         x = logit(share) / self.slope + self.centre + self.shift * np.sqrt(fidelity)
-        return x, NOISE / (share * (1 - share) * self.slope)
+        return x, MISFIT / (share * (1 - share) * self.slope)
 
     def plausibility(self, power: float) -> float:
         """Logarithm of how probable such a curve is beforehand, up to a constant, over errors that are a power of losses."""
@@ -149,9 +150,8 @@ class Model:
 
     With errors ``E_j`` of the parts misjudged by factors ``exp(d_j)``, the logarithm of their sum is off by about
     ``sum_j p_j d_j`` with the shares ``p_j = E_j / sum E``. Independent normal ``d_j``, alike within a kind, make the kernel
-    linear in the shares. Single choices also hide what many of them together do to a network that is left with little capacity, so
-    that the kernel is linear in capacity and strengths, too; the rest is a squared exponential of the distance of shares. What
-    distinguishes trials from probes is a process of its own that grows with fidelity. A fall is taken back to the strength at
+    linear in the shares. It is linear in the strengths of choices, too; the rest is a squared exponential of the distance of shares.
+    What distinguishes trials from probes is a process of its own that grows with fidelity. A fall is taken back to the strength at
     which the curve has it; where the curve is flat that says little.
 
     Args:
@@ -163,11 +163,11 @@ class Model:
 
     def __init__(self, observed: Observations, of_kind: Floats, scales: Scales, curve: Curve | None = None) -> None:
         self.of_kind, self.scales = of_kind / np.maximum(of_kind.sum(0), 1), scales
-        x = self._strength(observed.made_of)
-        self.curve = curve or fit_curve(x, observed, scales.power)
-        self.known, self.fidelity = self._views(observed.made_of), observed.fidelity
+        x, linear, roots = self._views(observed.made_of)
+        self.known = linear, roots
+        self.curve, self.fidelity = curve or fit_curve(x, observed, scales.power), observed.fidelity
         seen, self.noise = self.curve.strengths(observed.fall, self.fidelity)
-        self.covariance = self._kernel(self.known, self.fidelity)
+        self.covariance = self._kernel(linear, roots, self.fidelity)
         self.factor = self._factor(self.noise)
         self.weights = cho_solve(self.factor, seen - x)
         fit = -0.5 * (seen - x) @ self.weights - np.log(np.diag(self.factor[0])).sum()
@@ -184,30 +184,22 @@ class Model:
         factor, is_lower = cho_factor(self.covariance + np.diag(noise**2 + JITTER), lower=True)
         return factor, is_lower
 
-    def _errors(self, made_of: Features) -> Floats:
-        return np.asarray(made_of.losses**self.scales.power)
-
-    def _strength(self, made_of: Features) -> Floats:
-        """Logarithm of the sum of single errors, ``n``."""
-        return np.asarray(np.log(self._errors(made_of).sum(1) + LEAST_ERROR))
-
-    def _views(self, made_of: Features) -> tuple[Floats, Floats]:
-        """What the kernel sees of ``n`` configurations: columns that it is linear in, and roots of shares."""
-        s, errors = self.scales, self._errors(made_of)
-        shares = (errors + LEAST_ERROR / max(errors.shape[1], 1)) / (errors.sum(1, keepdims=True) + LEAST_ERROR)
-        parts = max(errors.shape[1], 1)
+    def _views(self, made_of: Features) -> tuple[Floats, Floats, Floats]:
+        """Strengths of ``n`` configurations, and what the kernel sees of them: columns that it is linear in, and roots of shares."""
+        s, errors = self.scales, made_of.losses**self.scales.power
+        total, parts = errors.sum(1) + LEAST_ERROR, max(errors.shape[1], 1)
+        shares = (errors + LEAST_ERROR / parts) / total[:, None]
         linear = (
             s.kind * shares @ (self.of_kind > 0),
             s.part * shares,
-            s.capacity * made_of.capacity,
             s.kind * made_of.strengths @ self.of_kind,
             s.part * made_of.strengths / np.sqrt(parts),
         )
-        return np.concatenate(linear, axis=1), np.sqrt(shares)
+        return np.log(total), np.concatenate(linear, axis=1), np.sqrt(shares)
 
-    def _kernel(self, views: tuple[Floats, Floats], fidelity: Floats) -> Floats:
+    def _kernel(self, linear: Floats, roots: Floats, fidelity: Floats) -> Floats:
         """Covariance of ``b`` configurations with the observed ones, ``b x n``."""
-        s, (linear, roots), (known, known_roots) = self.scales, views, self.known
+        s, (known, known_roots) = self.scales, self.known
         alike = np.exp((np.minimum(roots @ known_roots.T, 1) - 1) / s.length**2)
         return np.asarray((linear @ known.T + s.rest**2 * alike) * (1 + s.trained**2 * np.outer(fidelity, self.fidelity)))
 
@@ -218,13 +210,13 @@ class Model:
             made_of: the trials.
             among_trials: give the deviation that would be left if it were known what the observed trials are worth, less the noise.
         """
-        views, fidelity = self._views(made_of), np.ones(len(made_of))
-        kernel = self._kernel(views, fidelity)
+        (x, linear, roots), fidelity = self._views(made_of), np.ones(len(made_of))
+        kernel = self._kernel(linear, roots, fidelity)
         factor = self._factor_among_trials if among_trials else self.factor
         explained = solve_triangular(factor[0], kernel.T, lower=True)
-        prior = ((views[0] ** 2).sum(1) + self.scales.rest**2) * (1 + self.scales.trained**2)
+        prior = ((linear**2).sum(1) + self.scales.rest**2) * (1 + self.scales.trained**2)
         spread = np.sqrt(np.maximum(prior - (explained**2).sum(0), 0))
-        x = self._strength(made_of) + kernel @ self.weights
+        x = x + kernel @ self.weights
         deviation = 0.5 * (self.curve(x + spread, fidelity) - self.curve(x - spread, fidelity))
         return self.curve(x, fidelity), deviation
 
@@ -256,8 +248,7 @@ class Surrogate:
         inside = [probe for probe in probes if space.contains(probe.configuration)]
         vectors = space.encode([probe.configuration for probe in inside])
         fall = np.array([1 - probe.accuracy / sensitivity.accuracy for probe in inside if sensitivity is not None])
-        made_of = self.composition.features(vectors, self.problem.paper_metrics(vectors)[0])
-        return Observations(made_of, np.zeros(len(inside)), fall)
+        return Observations(self.composition.features(vectors), np.zeros(len(inside)), fall)
 
     def fit(self, made_of: Features, fidelity: Floats, values: Floats, guesses: Floats) -> None:
         """Take in all trials so far.

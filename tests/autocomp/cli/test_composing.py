@@ -131,12 +131,17 @@ def test_a_bad_value_is_named_with_its_rule(tree: ConfigTree, settings: list[str
         (["+colour=red"], "There is no setting 'colour'."),
         (["a.b.c=1"], "There is no setting 'a'."),
         (["searcher.surogate=false"], "Did you mean 'searcher.surrogate'? Known: searcher.seed, searcher.surrogate."),
+        (["searcher.rounds=4"], "A further argument of autocomp.searchers.AnnealingSearcher is set with a plus: +searcher.rounds=VALUE."),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_keys_beside_it(tree: ConfigTree, settings: list[str], message: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         tree.compose(settings)
     assert message in str(caught.value)
+
+
+def test_a_further_argument_of_a_searcher_is_set_with_a_plus(tree: ConfigTree) -> None:
+    assert tree.compose(["+searcher.rounds=4"])["searcher"]["rounds"] == 4
 
 
 def test_an_unknown_key_in_a_file_is_found_too(tree: ConfigTree) -> None:

@@ -46,7 +46,7 @@ def test_guesses_are_kept_beside_what_was_measured(toy: Toy, play: Play, measure
     configuration = searcher.ask(8)
     assert configuration is not None
     vector = problem.space.encode([configuration])
-    expected = searcher.known.surrogates[0].predict(searcher.known._features(vector))
+    expected = searcher.known.surrogates[0].predict(searcher.known.composition.features(vector))
     trial = measure(problem, 8, configuration)
     searcher.tell(trial)
     np.testing.assert_allclose(searcher.known.guesses[-1, 0], np.concatenate(expected))

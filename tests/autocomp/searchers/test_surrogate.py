@@ -34,7 +34,7 @@ def profiled(problem: Problem, measure: Measure, mixtures: int = 24) -> Problem:
 
 
 def features(problem: Problem, vectors: Vectors) -> Features:
-    return Composition(problem).features(vectors, problem.paper_metrics(vectors)[0])
+    return Composition(problem).features(vectors)
 
 
 def accuracies(problem: Problem, vectors: Vectors, measure: Measure) -> np.ndarray:
@@ -46,7 +46,7 @@ def told(surrogate: Surrogate, problem: Problem, vectors: Vectors, values: Seque
     surrogate.fit(features(problem, vectors), np.zeros(len(vectors)), np.asarray(values), guesses)
 
 
-def test_features_are_what_single_choices_cost_and_what_is_left(toy: Toy, measure: Measure) -> None:
+def test_features_are_what_single_choices_cost_and_how_strong_they_are(toy: Toy, measure: Measure) -> None:
     problem = profiled(toy(2), measure)
     vectors = np.zeros((2, len(problem.space.knobs)), np.int64)
     vectors[1, problem.space.names.index("conv1/sparsity")] = 5
@@ -56,8 +56,6 @@ def test_features_are_what_single_choices_cost_and_what_is_left(toy: Toy, measur
     assert made_of.losses[1, part] == pytest.approx((0.3 + 2 * abs(np.sin(7.0))) / 2 * 0.25, rel=1e-6)
     assert made_of.losses[0, part] == 0
     assert made_of.strengths[:, part].tolist() == [0.0, 5 / 9]
-    share = problem.paper_metrics(vectors)[0]["params"][1] / problem.baseline["params"]
-    assert made_of.capacity[1, 1] == pytest.approx(np.log(share))
 
 
 def test_without_a_profile_stronger_options_are_assumed_to_cost_more(toy: Toy) -> None:
