@@ -100,7 +100,9 @@ def cp(kernel: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     _check_rank(rank, h * w * min(c, n))
     front, core, back = tucker2(kernel.flatten(1, 2)).at(min(_ROOM * rank, c, h * w * n), min(_ROOM * rank, n, h * w * c))
     core = core.reshape(len(core), h, w, -1)
-    factors = _alternate(core, _orthogonal_terms(core, rank))
+    factors = _orthogonal_terms(core, rank)
+    if rank < h * w * min(len(core), core.shape[-1]):  # otherwise these are all terms there are
+        factors = _alternate(core, factors)
     return _balanced([front @ factors[0], factors[1], factors[2], back.T @ factors[3]])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorly
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tensorly.decomposition import parafac, partial_tucker
 from torch import Tensor
@@ -63,6 +63,7 @@ def error_of_library(kernel: Tensor, rank: int) -> float:
 
 @settings(max_examples=50, deadline=None)
 @given(sides, seeds)
+@example((3, 4, 3), 542)  # where least squares lose digits
 def test_every_decomposition_is_exact_at_full_rank(shape: tuple[int, int, int], seed: int) -> None:
     tensor, (a, m, b) = drawn(*shape, seed=seed), shape
     matrix = tensor.flatten(1)
