@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -35,15 +34,16 @@ def build_searcher(config: Mapping[str, Any]) -> SearcherRecipe:
     """What makes the searcher from its problem; where the run and the searcher's own settings differ, the latter count.
 
     Raises:
-        ConfigError: if there is no such class, or it does not take the arguments.
+        ConfigError: if there is no such class, or it does not take the arguments or their types.
     """
+    from autocomp.searchers.arguments import check  # which imports torch
+
     searcher = build(config, "searcher")
     if not isinstance(searcher, partial):
         raise ConfigError("`searcher` must have `_partial_: true`, because a search gives it its problem.")
-    try:
-        inspect.signature(searcher.func).bind(**{"problem": None, "seed": 0, "trials": 1, **searcher.keywords})
-    except TypeError as error:
-        raise ConfigError(f"`searcher` cannot be built from its settings: {error}.") from error
+    if "problem" in searcher.keywords:
+        raise ConfigError("`searcher.problem` cannot be set, because a search gives it its problem.")
+    check(searcher.func, searcher.keywords, problem=None, seed=0, trials=1)
     return SearcherRecipe(searcher)
 
 

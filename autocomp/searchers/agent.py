@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autocomp.searchers.arguments import at_least
 from autocomp.searchers.learning import layered, step
 from autocomp.searchers.walk import Walk
 from autocomp.space import Vectors
@@ -54,6 +55,8 @@ class Agent:
         mix: float = 0.5,
         batch: int = 128,
     ) -> None:
+        at_least(1, hidden=hidden, batch=batch)
+        at_least(0, rate=rate, tau=tau, mix=mix)
         self.walk, self.tau, self.mix, self.batch = walk, tau, mix, batch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.amosa import accept, archived
+from autocomp.searchers.arguments import at_least
 from autocomp.searchers.base import Floats, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
@@ -41,6 +43,9 @@ class AnnealingSearcher(GuidedSearcher):
         candidates: moves that are priced for each one that is asked, without a surrogate.
         patience: rejected moves after which a chain returns to the archive (Suppapitnarm 2000), without a surrogate.
         soft, hard: members from which on an archive is thinned, and to which.
+
+    Raises:
+        ConfigError: if an argument is out of range.
     """
 
     def __init__(
@@ -63,6 +68,11 @@ class AnnealingSearcher(GuidedSearcher):
         soft: int = 128,
         hard: int = 64,
     ) -> None:
+        at_least(1, knobs=knobs, chains=chains, steps=steps, candidates=candidates, patience=patience, hard=hard)
+        if not 0 < coldest <= hottest:
+            raise ConfigError(f"`searcher.coldest` must be above 0 and at most `searcher.hottest`, but they are {coldest} and {hottest}.")
+        if soft < hard:
+            raise ConfigError(f"`searcher.soft` must be at least `searcher.hard`, but they are {soft} and {hard}.")
         super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known, rounds=rounds)
         self.hottest, self.coldest, self.knobs = hottest, coldest, knobs
         self.steps = steps or max(int(0.6 * self.looks / chains), 1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from autocomp.problem import Problem
+from autocomp.searchers.arguments import at_least
 from autocomp.searchers.base import Floats, VectorSearcher
 from autocomp.searchers.feasible import combined_changes, double_changes, single_changes
 from autocomp.searchers.gain import GainModel
@@ -49,6 +50,7 @@ class GuidedSearcher(VectorSearcher):
         known: Knowledge | None = None,
         rounds: int = 12,
     ) -> None:
+        at_least(0, start=start, rounds=rounds)
         guided = surrogate and start is None
         few = 0 if problem.sensitivity is not None else START
         super().__init__(problem, seed=seed, trials=trials, start=few if guided else start)

@@ -91,7 +91,6 @@ class Knowledge:
         self.guesses = np.zeros((0, len(self.measured), 2))
         self.fidelities = np.zeros(0)
         self.pending: dict[int, Vectors] = {}
-        self._made_of = self.composition.features(self.vectors)
         self._is_stale = False
 
     @property
@@ -105,11 +104,8 @@ class Knowledge:
         value = outcome(self.problem, trial) if is_complete else np.full(len(self.problem.goals), np.nan)
         readings = [trial.metrics.get(self.problem.goals[i].metric, np.nan) for i in self.measured]
         guess = np.full((1, len(self.measured), 2), np.nan)
-        if self.surrogates:
-            made_of = self.composition.features(vector[None])
-            for column, surrogate in enumerate(self._fitted() if trial.id in self.pending else ()):  # others were not forecast
-                guess[0, column] = np.concatenate(surrogate.predict(made_of))
-            self._made_of = self._made_of + made_of
+        for column, surrogate in enumerate(self._fitted() if trial.id in self.pending else ()):  # others were not forecast
+            guess[0, column] = np.concatenate(surrogate.predict(self.composition.features(vector[None])))
         self.guesses = np.concatenate([self.guesses, guess])
         self.vectors = np.concatenate([self.vectors, vector[None]])
         self.values = np.concatenate([self.values, value[None]])
@@ -144,7 +140,7 @@ class Knowledge:
         inside = np.asarray((values < 1).all(axis=1))
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
             goal = self.problem.goals[place]
-            guess = surrogate.predict(self._made_of[inside])[0]
+            guess = surrogate.predict(self.composition.features(self.vectors[inside]))[0]
             values[inside, place] = scaled(self.problem, {goal.metric: guess})[:, place]
         known = values[inside]
         return np.concatenate([known, self.forecast(np.stack(list(self.pending.values()))).values]) if self.pending else known
@@ -174,7 +170,8 @@ class Knowledge:
         """The surrogates, having seen every trial."""
         if self._is_stale:
             for column, surrogate in enumerate(self.surrogates):
-                surrogate.fit(self._made_of, self.fidelities, self.readings[:, column], self.guesses[:, column])
+                made_of = self.composition.features(self.vectors)
+                surrogate.fit(made_of, self.fidelities, self.readings[:, column], self.guesses[:, column])
             self._is_stale = False
         return self.surrogates
 
@@ -189,5 +186,4 @@ class Knowledge:
         for name in ("vectors", "values", "readings", "guesses", "fidelities"):
             setattr(self, name, state[name].numpy().copy())
         self.pending = {number: vector.numpy().copy() for number, vector in state["pending"].items()}
-        self._made_of = self.composition.features(self.vectors if self.surrogates else self.vectors[:0])
         self._is_stale = bool(len(self.vectors))

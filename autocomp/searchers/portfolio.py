@@ -11,6 +11,7 @@ from autocomp.errors import UnknownNameError
 from autocomp.pareto import hypervolume
 from autocomp.problem import Problem
 from autocomp.searchers.annealing import AnnealingSearcher
+from autocomp.searchers.arguments import check
 from autocomp.searchers.base import VectorSearcher
 from autocomp.searchers.guided import GuidedSearcher
 from autocomp.searchers.knowledge import Knowledge
@@ -35,6 +36,7 @@ class PortfolioSearcher(VectorSearcher):
 
     Raises:
         UnknownNameError: on the settings of a member that does not exist.
+        ConfigError: on settings that a member does not take.
     """
 
     uses_profile = True
@@ -53,10 +55,10 @@ class PortfolioSearcher(VectorSearcher):
         for unknown in settings.keys() - MEMBERS.keys():
             raise UnknownNameError("member of a portfolio", unknown, MEMBERS)
         self.known = Knowledge(problem)
-        self.members = {
-            name: make(problem, seed=seed, trials=trials, start=start, known=self.known, **settings.get(name, {}))
-            for name, make in MEMBERS.items()
-        }
+        given = {"seed": seed, "trials": trials, "start": start, "known": self.known}
+        for name, make in MEMBERS.items():
+            check(make, settings.get(name, {}), problem=problem, **given)
+        self.members = {name: make(problem, **{**given, **settings.get(name, {})}) for name, make in MEMBERS.items()}
         for member in self.members.values():
             member.asked = self.asked
         self.credits = dict.fromkeys(self.members, 0.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.amc import AmcSearcher
+from autocomp.searchers.arguments import check
 from autocomp.searchers.base import Searcher
 from autocomp.searchers.haq import HaqSearcher
 from autocomp.searchers.reinforcement import ReinforcementSearcher
@@ -49,12 +49,8 @@ def make_reinforcement(
     if of_preset and not preset:
         raise ConfigError(f"`searcher.{min(of_preset)}` is for a published agent; choose one with searcher.preset=amc or haq.")
     own = of_preset if preset else {"surrogate": surrogate}
-    given: dict[str, Any] = {"seed": seed, "trials": trials, **own, **settings}
-    try:
-        inspect.signature(made).bind(problem, **given)
-    except TypeError as error:
-        raise ConfigError(f"`searcher` cannot be built from its settings: {error}.") from error
-    return made(problem, **given)
+    check(made, own | settings, problem=problem, seed=seed, trials=trials)
+    return made(problem, seed=seed, trials=trials, **own, **settings)
 
 
 make_reinforcement.uses_profile = True  # type: ignore[attr-defined]

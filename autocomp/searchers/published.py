@@ -13,6 +13,7 @@ from scipy.stats import truncnorm
 from autocomp.errors import ConfigError
 from autocomp.objective import PAPER_METRICS
 from autocomp.problem import Problem
+from autocomp.searchers.arguments import at_least
 from autocomp.searchers.base import VectorSearcher
 from autocomp.searchers.ddpg import Ddpg
 from autocomp.searchers.learning import one_thread
@@ -53,8 +54,7 @@ class PublishedAgent(VectorSearcher):
             raise ConfigError(f"`searcher.metric` must be one of {', '.join(priced)}, but is '{metric}'.")
         if not 0 < budget <= 1:
             raise ConfigError(f"`searcher.budget` must be above 0 and at most 1, a share of the teacher's {metric}, but is {budget}.")
-        if warmup < 0:
-            raise ConfigError(f"`searcher.warmup` must be at least 0, but is {warmup}.")
+        at_least(0, warmup=warmup)
         self.metric, self.most = metric, budget * problem.baseline[metric]
         self.warmup, self.decay = round(warmup * trials) if warmup < 1 else round(warmup), decay
         self.columns = self._columns()

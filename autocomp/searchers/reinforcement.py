@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.agent import Agent, draw_preferences, regret
+from autocomp.searchers.arguments import at_least, check
 from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
@@ -50,6 +52,9 @@ class ReinforcementSearcher(GuidedSearcher):
             second), and how many of them.
         rounds: of refinement.
         hidden, rate, tau, mix, batch: of the `Agent`.
+
+    Raises:
+        ConfigError: if an argument is unknown, of the wrong type or out of range.
     """
 
     def __init__(
@@ -73,6 +78,11 @@ class ReinforcementSearcher(GuidedSearcher):
         rounds: int = 12,
         **agent: Any,
     ) -> None:
+        at_least(1, proposals=proposals, steps=steps, memory=memory, children=children, parents=parents)
+        at_least(0, warm_up=warm_up, generations=generations)
+        if not 0 < last_noise <= noise:
+            raise ConfigError(f"`searcher.last_noise` must be above 0 and at most `searcher.noise`, but they are {last_noise} and {noise}.")
+        check(Agent, agent, walk=None, goals=1, seed=seed)
         super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known, rounds=rounds)
         self.noise, self.last_noise = noise, last_noise
         self.is_imagining = surrogate

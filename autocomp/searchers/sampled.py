@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from autocomp.choice import Configuration
 from autocomp.problem import Problem
+from autocomp.searchers.arguments import at_least
 from autocomp.searchers.base import VectorSearcher, outcome
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
@@ -106,6 +107,7 @@ class EvolutionSearcher(SampledSearcher):
     """
 
     def __init__(self, problem: Problem, *, seed: int, trials: int, start: int = 0, population: int = 20) -> None:
+        at_least(2, population=population)
         self.population = population
         super().__init__(problem, seed=seed, trials=trials, start=start)
 

@@ -18,9 +18,7 @@ Floats = NDArray[np.float64]
 MOST = 256  # observations that the correction is fitted to, the latest
 FLAT, STEEP = 0.005, 0.3  # deviation of a measurement from the curve alone where it is flat; how much it grows with steepness
 NOISE = 0.01  # deviation of a measurement, in the same units
-MISFIT = (
-    0.02  # deviation of a measurement from the corrected curve, in the same units: it is noisy, and the curve is not quite the right one
-)
+MISFIT = 0.02  # deviation of a measurement from the corrected curve, in the same units; the curve is not the right one, either
 LEAST_FALL = 0.004  # what cannot be told from nothing, in the same units
 LEAST_ERROR = 1e-3  # of an untouched network, so that it has a logarithm
 JITTER = 1e-9

@@ -29,12 +29,14 @@ class Course:
         passes: images that went through a network up to then, the profile's among them if the searcher uses one.
         ask_s: seconds of each ask and tell together.
         errors: of the surrogate on each trial before it was measured, in units of its deviation, and in accuracy; none without one.
+        trials: as they ended.
     """
 
     hypervolume: tuple[float, ...]
     passes: tuple[float, ...]
     ask_s: tuple[float, ...]
     errors: tuple[tuple[float, float], ...]
+    trials: tuple[Trial, ...]
 
     def to_record(self) -> dict[str, Any]:
         """Figures at checkpoints, plain JSON data."""
@@ -72,6 +74,7 @@ def run(case: Case, make: Callable[..., Searcher], *, seed: int, trials: int, co
     spent: list[float] = []
     seconds: list[float] = []
     running: deque[Trial] = deque()
+    told: list[Trial] = []
     for number in range(trials):
         begin = time.perf_counter()
         configuration = searcher.ask(number)
@@ -87,12 +90,13 @@ def run(case: Case, make: Callable[..., Searcher], *, seed: int, trials: int, co
             begin = time.perf_counter()
             searcher.tell(ended)
             seconds[len(volumes)] += time.perf_counter() - begin  # the oldest ends first
+            told.append(ended)
             front.add(ended)
             volumes.append(case.hypervolume(front))
             spent.append(passes)
         if configuration is None:
             break
-    return Course(tuple(volumes), tuple(spent), tuple(seconds), _errors(searcher))
+    return Course(tuple(volumes), tuple(spent), tuple(seconds), _errors(searcher), tuple(told))
 
 
 def uses_profile(make: Callable[..., Searcher]) -> bool:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from autocomp.searchers import Searcher
 from autocomp.searchers.gain import GainModel
 from autocomp.searchers.knowledge import Knowledge
-from autocomp.trial import Status, Trial
+from autocomp.trial import Trial
 from benchmarks.record import RESULTS, machine
 from benchmarks.search.__main__ import CASES, keep, runs
 from benchmarks.search.cases import Case
+from benchmarks.search.compare import run
 from benchmarks.search.searchers import SEARCHERS
 
 RECORD = RESULTS / "search_forecasts.json"
 BEGINNINGS = (4, 8, 14, 20)  # trials that are known
 LENGTH = 24  # trials of a run
 CHOSEN = 10  # of the trials that promise most
-
-
-def trials(case: Case, make: Callable[..., Searcher], seed: int) -> list[Trial]:
-    """The trials of a run, one at a time."""
-    searcher, ended = make(problem=case.problem, seed=seed, trials=LENGTH), list[Trial]()
-    for number in range(LENGTH):
-        configuration = searcher.ask(number)
-        if configuration is None:
-            break
-        metrics, _, fidelity = case.measure(configuration)
-        ended.append(Trial(number, configuration, Status.COMPLETE, metrics, fidelity))
-        searcher.tell(ended[-1])
-    return ended
 
 
 def known(case: Case, ended: Sequence[Trial]) -> Knowledge:
@@ -68,7 +55,8 @@ def foreseen(case: Case, before: Sequence[Trial], others: Sequence[Trial]) -> di
 
 def measure(case: Case, seeds: int) -> dict[str, float]:
     """Means over runs of annealing and rl and over their beginnings."""
-    courses = [trials(case, SEARCHERS[name], seed) for name in ("annealing", "rl") for seed in range(seeds)]
+    makes = (SEARCHERS["annealing"], SEARCHERS["rl"])
+    courses = [run(case, make, seed=seed, trials=LENGTH).trials for make in makes for seed in range(seeds)]
     found = [
         foreseen(case, course[:count], [trial for other in courses if other is not course for trial in other])
         for course in courses

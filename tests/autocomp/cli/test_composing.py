@@ -140,10 +140,6 @@ def test_an_unknown_key_is_answered_with_the_keys_beside_it(tree: ConfigTree, se
     assert message in str(caught.value)
 
 
-def test_a_further_argument_of_a_searcher_is_set_with_a_plus(tree: ConfigTree) -> None:
-    assert tree.compose(["+searcher.rounds=4"])["searcher"]["rounds"] == 4
-
-
 def test_an_unknown_key_in_a_file_is_found_too(tree: ConfigTree) -> None:
     config = tree.compose([]) | {"trails": 3}
     with pytest.raises(UnknownNameError, match="Did you mean 'trials'"):
