@@ -2,7 +2,10 @@
 
 NNI 2.10.1 is older than numpy 1.24 and torch 2.6: `np.float` and unpickling are put back for it.
 
-Usage: ``python -m benchmarks.nni_side FOLDER annealing|amc TARGET PASSES SEED``; prints one line of JSON.
+NNI cannot take a padded shortcut apart; a convolution that copies the channels stands in for it, whose MACs do not count.
+
+Usage: ``python -m benchmarks.nni_side FOLDER annealing|amc TARGET PASSES EPOCHS IMAGES SEED``, images of an epoch of the final training or
+0 for all; prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from autocomp.distill import FineTuning, distill
 from autocomp.models import build, load_checkpoint
+from autocomp.models.resnet import PaddedShortcut
 
-EPOCHS = 8  # of the final training, as many as a polish has
+PARTS = 10  # that images are measured in, for want of memory
 SPARSITIES = (0.7, 0.8, 0.9, 0.95)  # of weights, for the annealing pruner, which knows no MACs
 MOST = 0.875  # removed of a layer by the AMC pruner
 START, STOP = 100.0, 20.0  # temperatures; NNI's defaults
@@ -38,8 +44,9 @@ class Data:
 
     def accuracy(self, network: nn.Module, part: str) -> float:
         """Share of a part's images that are classified rightly."""
+        network.eval()
         with torch.inference_mode():
-            answers = network.eval()(self.parts[f"{part}_images"]).argmax(1)
+            answers = torch.cat([network(some).argmax(1) for some in self.parts[f"{part}_images"].chunk(PARTS)])
         return float((answers == self.parts[f"{part}_labels"]).double().mean())
 
     def score(self, network: nn.Module) -> float:
@@ -47,21 +54,32 @@ class Data:
         self.passes += len(self.parts["validation_images"])
         return self.accuracy(network, "validation")
 
-    def train(self, network: nn.Module, seed: int) -> None:
+    def train(self, network: nn.Module, epochs: int, drawn: int | None, seed: int) -> None:
         """Distil from the teacher as a polish does, counted."""
         images, labels, logits = (self.parts[f"train_{name}"] for name in ("images", "labels", "logits"))
+        answered: set[int] = set()
+
+        def lesson(numbers: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+            answered.update(numbers.tolist())
+            return images[numbers], labels[numbers], logits[numbers]
+
         torch.manual_seed(seed)
-        settings = FineTuning()
+        settings = FineTuning(images_per_epoch=drawn)
         generator = np.random.default_rng(seed)
-        steps = distill(
-            network,
-            lambda n: (images[n], labels[n], logits[n]),
-            images=len(images),
-            epochs=EPOCHS,
-            settings=settings,
-            generator=generator,
-        )
-        self.passes += len(images) + 3.0 * sum(steps)
+        seen = sum(distill(network, lesson, images=len(images), epochs=epochs, settings=settings, generator=generator))
+        self.passes += len(answered) + 3.0 * seen
+
+
+def without_padding(network: nn.Module) -> nn.Module:
+    """The same network with convolutions in place of padded shortcuts."""
+    blocks: list[Any] = [module for module in network.modules() if isinstance(getattr(module, "shortcut", None), PaddedShortcut)]
+    for block in blocks:
+        before, inputs, outputs = block.shortcut.padding, block.conv1.in_channels, block.conv1.out_channels
+        copying = nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+        with torch.no_grad():
+            copying.weight.copy_(torch.eye(outputs, inputs).roll(before, 0)[..., None, None])
+        block.shortcut = copying
+    return network.eval()
 
 
 def macs_of(network: nn.Module, example: Tensor) -> int:
@@ -72,7 +90,8 @@ def macs_of(network: nn.Module, example: Tensor) -> int:
         weight: Any = layer.weight
         found.append(weight.numel() * (output.shape[2] * output.shape[3] if output.ndim == 4 else 1))
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = [m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and not name.endswith("shortcut")]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
     with torch.inference_mode():
         network.eval()(example)
     for hook in hooks:
@@ -103,22 +122,26 @@ def searched(kind: str, network: nn.Module, data: Data, target: float, evaluatio
     return found
 
 
-def main(folder: Path, kind: str, target: float, passes: float, seed: int) -> dict[str, Any]:
+def main(folder: Path, kind: str, target: float, passes: float, epochs: int, drawn: int, seed: int) -> dict[str, Any]:
     """Search, train and measure."""
     np.random.seed(seed)  # noqa: NPY002 what NNI draws from
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     data = Data(folder)
-    network = build("digits_resnet", classes=10, input_shape=(1, 8, 8))
+    with safe_open(folder / "teacher.safetensors", "pt") as file:
+        name = file.metadata()["model"]
+    images = data.parts["train_images"]
+    network = build(name, classes=10, input_shape=(images.shape[1], images.shape[2], images.shape[3]))
     load_checkpoint(network, folder / "teacher.safetensors")
-    final = len(data.parts["train_images"]) * (1 + 3 * EPOCHS)
-    evaluations = int((passes - final) // len(data.parts["validation_images"]))
-    whole = macs_of(network, data.parts["train_images"][:1])
-    best = searched(kind, network.eval(), data, target, evaluations)
+    network = without_padding(network)
+    learnt = epochs * (drawn or len(images))
+    evaluations = int((passes - 3 * learnt - min(learnt, len(images))) // len(data.parts["validation_images"]))
+    whole = macs_of(network, images[:1])
+    best = searched(kind, network, data, target, evaluations)
     before = data.accuracy(best, "validation")
-    data.train(best, seed)
+    data.train(best, epochs, drawn or None, seed)
     return {
-        "macs": round(macs_of(best, data.parts["train_images"][:1]) / whole, 4),
+        "macs": round(macs_of(best, images[:1]) / whole, 4),
         "validation_before_training": before,
         "validation": data.accuracy(best, "validation"),
         "test": data.accuracy(best, "test"),
@@ -130,4 +153,6 @@ if __name__ == "__main__":
     setattr(np, "float", float)  # noqa: B010 for NNI
     torch.load = partial(torch.load, weights_only=False)
     logging.disable(logging.WARNING)
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))))  # noqa: T201
+    where, pruner, *numbers = sys.argv[1:]
+    left, most, *counts = map(float, numbers)
+    print(json.dumps(main(Path(where), pruner, left, most, *map(int, counts))))  # noqa: T201

@@ -41,9 +41,7 @@ def build_searcher(config: Mapping[str, Any]) -> SearcherRecipe:
     searcher = build(config, "searcher")
     if not isinstance(searcher, partial):
         raise ConfigError("`searcher` must have `_partial_: true`, because a search gives it its problem.")
-    if "problem" in searcher.keywords:
-        raise ConfigError("`searcher.problem` cannot be set, because a search gives it its problem.")
-    check(searcher.func, searcher.keywords, problem=None, seed=0, trials=1)
+    check(searcher.func, searcher.keywords, None, seed=0, trials=1)
     return SearcherRecipe(searcher)
 
 

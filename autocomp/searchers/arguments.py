@@ -12,17 +12,20 @@ from autocomp.errors import ConfigError
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", NoneType: "null"}
 
 
-def check(made: Callable[..., Any], settings: Mapping[str, Any], **given: Any) -> None:
+def check(made: Callable[..., Any], settings: Mapping[str, Any], *given: Any, **usual: Any) -> None:
     """Raise a `ConfigError` unless a class or function takes these arguments.
 
     Args:
         made: the class or function.
         settings: what a user set; where an annotation is made of plain types alone, the value must be of one of them.
-        given: what it gets besides.
+        given: what it gets besides; the settings may not set that.
+        usual: what it gets unless the settings say otherwise.
     """
     signature = _signature(made)
+    for name in [name for name in list(signature.parameters)[: len(given)] if name in settings]:
+        raise ConfigError(f"`searcher.{name}` cannot be set, because a search gives it its {name}.")
     try:
-        signature.bind(**{**given, **settings})
+        signature.bind(*given, **{**usual, **settings})
     except TypeError as error:
         raise ConfigError(f"`searcher` cannot be built from its settings: {error}.") from error
     for name, value in settings.items():

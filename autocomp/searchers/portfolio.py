@@ -57,7 +57,7 @@ class PortfolioSearcher(VectorSearcher):
         self.known = Knowledge(problem)
         given = {"seed": seed, "trials": trials, "start": start, "known": self.known}
         for name, make in MEMBERS.items():
-            check(make, settings.get(name, {}), problem=problem, **given)
+            check(make, settings.get(name, {}), problem, **given)
         self.members = {name: make(problem, **{**given, **settings.get(name, {})}) for name, make in MEMBERS.items()}
         for member in self.members.values():
             member.asked = self.asked

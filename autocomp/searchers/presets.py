@@ -49,7 +49,7 @@ def make_reinforcement(
     if of_preset and not preset:
         raise ConfigError(f"`searcher.{min(of_preset)}` is for a published agent; choose one with searcher.preset=amc or haq.")
     own = of_preset if preset else {"surrogate": surrogate}
-    check(made, own | settings, problem=problem, seed=seed, trials=trials)
+    check(made, own | settings, problem, seed=seed, trials=trials)
     return made(problem, seed=seed, trials=trials, **own, **settings)
 
 

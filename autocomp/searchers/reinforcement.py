@@ -82,7 +82,7 @@ class ReinforcementSearcher(GuidedSearcher):
         at_least(0, warm_up=warm_up, generations=generations)
         if not 0 < last_noise <= noise:
             raise ConfigError(f"`searcher.last_noise` must be above 0 and at most `searcher.noise`, but they are {last_noise} and {noise}.")
-        check(Agent, agent, walk=None, goals=1, seed=seed)
+        check(Agent, agent, None, len(problem.goals), seed=seed)
         super().__init__(problem, seed=seed, trials=trials, start=start, surrogate=surrogate, known=known, rounds=rounds)
         self.noise, self.last_noise = noise, last_noise
         self.is_imagining = surrogate

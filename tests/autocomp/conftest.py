@@ -1,8 +1,14 @@
-"""A toy problem: a small convolutional network, hardware that counts bit operations, and an accuracy in closed form."""
+"""A toy problem: a small convolutional network, hardware that counts bit operations, and an accuracy in closed form; the command line."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +23,7 @@ from autocomp.space import Knob, SearchSpace
 from autocomp.trial import Status, Trial
 from hwmodels import CostReport, Workload
 
+ROOT = Path(__file__).parents[2]
 BITS = (8, 7, 6, 5, 4, 3, 2)
 SPARSITIES = tuple(i / 10 for i in range(10))
 RANKS = tuple(i / 10 for i in range(10, 0, -1))
@@ -147,3 +154,54 @@ def measure_fixture() -> Callable[[Problem, int, Configuration], Trial]:
 def play_fixture() -> Callable[[Searcher, Problem, range], list[Trial]]:
     """See `play`."""
     return play
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "autocomp.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def autocomp(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a folder, to its end."""
+    return subprocess.run(command(*arguments), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+
+
+def stop_after(cwd: Path, trials: int, sent: signal.Signals, *arguments: str) -> tuple[int, str, list[str]]:
+    """Start a search, send its process group a signal once some trials are complete; exit code, output and journal lines."""
+    journal = cwd / "run" / "journal.jsonl"
+    with (cwd / "log").open("w+") as log:
+        process = subprocess.Popen(
+            command("search", "--out", "run", *arguments),
+            cwd=cwd,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+        )
+        deadline = time.monotonic() + 240
+        while not (journal.exists() and journal.read_text().count("COMPLETE") >= trials):
+            assert process.poll() is None, (cwd / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if sent is signal.SIGKILL:
+            process.kill()  # the driver alone, as the kernel would when memory runs out
+        else:
+            os.killpg(process.pid, sent)  # as a terminal does
+        code = process.wait(60)
+    return code, (cwd / "log").read_text(), [line for line in journal.read_text().splitlines() if "COMPLETE" in line]
+
+
+@pytest.fixture(scope="session", name="autocomp")
+def autocomp_fixture() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """See `autocomp`."""
+    return autocomp
+
+
+@pytest.fixture(scope="session", name="stop_after")
+def stop_after_fixture() -> Callable[..., tuple[int, str, list[str]]]:
+    """See `stop_after`."""
+    return stop_after

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_search_on_a_crossbar_tells_the_spread_over_devices(tmp_path: Path) -> None:
+def test_a_search_on_a_crossbar_tells_the_spread_over_devices(
+    tmp_path: Path, autocomp: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     settings = ("task.epochs=2", "finetune=none", "finetune.polish_members=1", "tracking=none", "--out", "run")
     command = ["search", "--hw", "rram", "--searcher", "random", "--trials", "2", "--workers", "1", *settings]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-m", "autocomp.cli", *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    result = autocomp(tmp_path, *command)
     assert result.returncode == 0, result.stderr
     rows = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()
     assert [row["status"] for row in rows] == ["COMPLETE"] * 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +161,10 @@ def test_factors_are_fitted_to_answers_where_the_settings_say_so(digits: DigitsT
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_search_compresses_the_student_on_real_workers(tmp_path: Path) -> None:
+def test_a_search_compresses_the_student_on_real_workers(tmp_path: Path, autocomp: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     short = ("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1", "workers=2")
     settings = (*SMALL, *short, "profile.enabled=false", "tracking=none", "--trials", "4", "--out", "run")
-    command = [sys.executable, "-m", "autocomp.cli", "search", *settings]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    result = autocomp(tmp_path, "search", *settings)
     assert result.returncode == 0, result.stderr
     assert "the student resnet20 is compressed in the teacher's place" in result.stdout + result.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

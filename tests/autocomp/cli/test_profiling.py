@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-ROOT = Path(__file__).parents[3]
+Autocomp = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = [
     *("task.epochs=2", "workers=2", "profile.images=64", "profile.mixtures=6", "profile.pairs=3"),
     "space.rules=[{match: '*', sparsity: [0, 0.5], pattern: [fine], weight_bits: [8, 3]}]",
@@ -27,19 +26,13 @@ KEYS = {
 }
 
 
-def autocomp(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "autocomp.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("profile")
 
 
 @pytest.fixture(scope="module")
-def printed(folder: Path) -> str:
+def printed(folder: Path, autocomp: Autocomp) -> str:
     """What the verb prints the first time."""
     done = autocomp(folder, "profile", "--out", "first", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -47,7 +40,7 @@ def printed(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def second(folder: Path, printed: str) -> dict[str, Any]:
+def second(folder: Path, printed: str, autocomp: Autocomp) -> dict[str, Any]:
     """The same again, as JSON, for another device and searcher."""
     done = autocomp(folder, "profile", "--json", "--hw", "asic", "searcher=random", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -96,12 +89,12 @@ def test_a_second_profile_for_another_device_comes_from_the_cache(folder: Path, 
     assert (folder / second["out"] / "profile.png").is_file()
 
 
-def test_quiet_prints_only_the_result(folder: Path, printed: str) -> None:
+def test_quiet_prints_only_the_result(folder: Path, printed: str, autocomp: Autocomp) -> None:
     done = autocomp(folder, "profile", "-q", "--out", "quiet", *SMALL)
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["Sparsity fine", "Weight bits", "Together", "Cost", "Files"]
 
 
-def test_a_space_without_choices_is_said_in_one_line(folder: Path) -> None:
+def test_a_space_without_choices_is_said_in_one_line(folder: Path, autocomp: Autocomp) -> None:
     done = autocomp(folder, "profile", "--out", "nothing", "task.epochs=2", "space.rules=[]")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
@@ -109,7 +102,7 @@ def test_a_space_without_choices_is_said_in_one_line(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def searched(folder: Path, printed: str) -> Path:
+def searched(folder: Path, printed: str, autocomp: Autocomp) -> Path:
     done = autocomp(folder, "search", "--out", "run", "searcher=annealing", *SMALL, *SEARCH)
     assert done.returncode == 0, done.stderr
     assert "profiling" in done.stdout
@@ -126,7 +119,7 @@ def test_a_search_takes_the_profile_from_the_cache_and_says_what_it_cost(folder:
     assert "What each choice costs alone, without training" in (searched / "report.html").read_text()
 
 
-def test_what_a_search_measures_itself_is_part_of_its_image_passes(folder: Path, searched: Path) -> None:
+def test_what_a_search_measures_itself_is_part_of_its_image_passes(folder: Path, searched: Path, autocomp: Autocomp) -> None:
     own = ["profile.seed=1", "profile.images=32"]
     done = autocomp(folder, "search", "--out", "own", "searcher=annealing", *SMALL, *SEARCH, *own)
     assert done.returncode == 0, done.stderr
@@ -137,7 +130,7 @@ def test_what_a_search_measures_itself_is_part_of_its_image_passes(folder: Path,
 
 
 @pytest.mark.parametrize("settings", [["searcher=random"], ["searcher=annealing", "profile.enabled=false"]])
-def test_without_use_for_a_profile_none_is_measured(folder: Path, settings: list[str]) -> None:
+def test_without_use_for_a_profile_none_is_measured(folder: Path, settings: list[str], autocomp: Autocomp) -> None:
     out = settings[-1].replace(".", "-")
     done = autocomp(folder, "search", "--out", out, *SMALL, *SEARCH, *settings)
     assert done.returncode == 0, done.stderr

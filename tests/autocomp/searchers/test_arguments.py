@@ -30,6 +30,9 @@ Toy = Callable[..., Problem]
         (["+searcher.coldest=0"], "`searcher.coldest` must be above 0 and at most `searcher.hottest`, but they are 0 and 0.01."),
         (["+searcher.soft=8"], "`searcher.soft` must be at least `searcher.hard`, but they are 8 and 64."),
         (["searcher=rl", "+searcher.foo=1"], "unexpected keyword argument 'foo'"),
+        (["searcher=rl", "+searcher.walk=3"], "`searcher.walk` cannot be set, because a search gives it its walk."),
+        (["searcher=rl", "+searcher.goals=3"], "`searcher.goals` cannot be set, because a search gives it its goals."),
+        (["searcher=portfolio", "+searcher.members={rl: {problem: 1}}"], "`searcher.problem` cannot be set"),
         (["searcher=rl", "+searcher.hidden=abc"], "`searcher.hidden` must be a whole number, but is 'abc'."),
         (["searcher=rl", "+searcher.hidden=0"], "`searcher.hidden` must be at least 1, but is 0."),
         (["searcher=rl", "+searcher.parents=0"], "`searcher.parents` must be at least 1, but is 0."),
@@ -60,13 +63,13 @@ def test_annotations_for_type_checkers_alone_are_no_obstacle() -> None:
     def made(problem: Unknown, rounds: int) -> None:  # type: ignore[name-defined]  # noqa: F821
         """Take anything."""
 
-    check(made, {"rounds": 4}, problem=None)
+    check(made, {"rounds": 4}, None)
     with pytest.raises(ConfigError, match="missing a required argument: 'rounds'"):
-        check(made, {}, problem=None)
+        check(made, {}, None)
 
 
 def test_what_is_made_of_more_than_plain_types_is_left_to_the_class() -> None:
     def made(problem: object, widths: list[int], names: dict[str, str] | None = None) -> None:
         """Take anything."""
 
-    check(made, {"widths": [1, 2], "names": {"a": "b"}}, problem=None)
+    check(made, {"widths": [1, 2], "names": {"a": "b"}}, None)
