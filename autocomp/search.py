@@ -31,6 +31,7 @@ from autocomp.progress import Progress
 from autocomp.results import CONFIG, TRIALS, summarise, write_results
 from autocomp.rungs import Rungs
 from autocomp.searchers import RandomSearcher, Searcher, find_feasible
+from autocomp.sensitivity import Sensitivity
 from autocomp.session import Session
 from autocomp.tables import trial_table, write_table
 from autocomp.tasks.base import Task
@@ -79,7 +80,7 @@ def search(
     with cluster.connecting() as connected:  # goes on in the background while the data and the teacher are loaded
         evaluator = pose(config, task=task, hardware=hardware, progress=progress)
         run = _Run(config, task, hardware, evaluator, cluster, out, progress)
-        run.check()
+        run.check(searcher)
         progress.stage("starting the workers")
         workers = connected()
         out.mkdir(parents=True, exist_ok=True)
@@ -153,16 +154,23 @@ class _Run:
         test_accuracy = accuracy(self.evaluator.network, self.task.test(), mean=self.task.mean, std=self.task.std)
         return {**self.evaluator.problem.baseline, "test_accuracy": test_accuracy}
 
-    def check(self) -> None:
-        """Raise what is wrong with the settings, and with the limits, before anything is written."""
-        problem = self.evaluator.problem
+    def check(self, searcher: Callable[..., Searcher]) -> None:
+        """Raise what is wrong with the settings, the searcher's among them, and with the limits, before anything is written."""
+        problem, seed = self.evaluator.problem, self.config["seed"]
         _ = self.rungs, self.budget, self.warm, self.best_rule.choose([problem.baseline], problem.baseline, problem.goals)
-        find_feasible(problem, np.random.default_rng(self.config["seed"]), 1)
+        find_feasible(problem, np.random.default_rng(seed), 1)
+        nothing_measured = Sensitivity(problem.baseline["accuracy"], 0, 0.0, ())
+        searcher(problem=replace(problem, sensitivity=nothing_measured if self.plan_for(searcher) else None), seed=seed, trials=1)
+
+    def plan_for(self, searcher: Callable[..., Searcher]) -> ProfilePlan | None:
+        """Of the profile; None if none is wanted or the searcher makes no use of it."""
+        plan = ProfilePlan(**self.config["profile"]) if "profile" in self.config else ProfilePlan(enabled=False)
+        return plan if plan.enabled and getattr(searcher, "uses_profile", False) else None
 
     def profiled(self, searcher: Callable[..., Searcher], workers: int) -> _Run:
-        """The same with a profile, if one is wanted and the searcher makes use of it."""
-        plan = ProfilePlan(**self.config["profile"]) if "profile" in self.config else ProfilePlan(enabled=False)
-        if not (plan.enabled and getattr(searcher, "uses_profile", False)):
+        """The same with a profile, if one is to be measured."""
+        plan = self.plan_for(searcher)
+        if plan is None:
             return self
         found = measure_profile(self.evaluator, plan, cluster=self.cluster, workers=workers, progress=self.progress, folder=self.out)
         return self if found is None else replace(self, evaluator=self.evaluator.knowing(found.sensitivity), profile=found)

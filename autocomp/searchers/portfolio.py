@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autocomp.errors import UnknownNameError
+from autocomp.errors import ConfigError, UnknownNameError
 from autocomp.pareto import hypervolume
 from autocomp.problem import Problem
 from autocomp.searchers.annealing import AnnealingSearcher
@@ -56,8 +56,10 @@ class PortfolioSearcher(VectorSearcher):
             raise UnknownNameError("member of a portfolio", unknown, MEMBERS)
         self.known = Knowledge(problem)
         given = {"seed": seed, "trials": trials, "start": start, "known": self.known}
-        for name, make in MEMBERS.items():
-            check(make, settings.get(name, {}), problem, **given)
+        for name, own in settings.items():
+            if not isinstance(own, Mapping):
+                raise ConfigError(f"`searcher.members.{name}` must be a mapping of settings, but is {own!r}.")
+            check(MEMBERS[name], own, problem, **given)
         self.members = {name: make(problem, **{**given, **settings.get(name, {})}) for name, make in MEMBERS.items()}
         for member in self.members.values():
             member.asked = self.asked

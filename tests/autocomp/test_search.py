@@ -137,6 +137,13 @@ def test_a_limit_that_nothing_can_reach_is_said_before_anything_runs(tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
+def test_a_bad_argument_of_the_searcher_is_one_line_and_writes_nothing(tmp_path: Path, autocomp: Autocomp) -> None:
+    result = autocomp(tmp_path, "search", "--out", "run", "-q", "+searcher.chains=0", *SMALL)
+    assert result.returncode == 2
+    assert result.stderr == "autocomp: error: `searcher.chains` must be at least 1, but is 0.\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_accuracy_that_no_trial_reaches_is_said_with_the_closest(tmp_path: Path, autocomp: Autocomp) -> None:
     result = autocomp(tmp_path, "search", "--trials", "2", "--out", "run", "tracking=none", "objectives.accuracy.limit=1.0", *SMALL)
     assert result.returncode == 1

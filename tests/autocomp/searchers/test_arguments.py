@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 
@@ -43,6 +46,13 @@ Toy = Callable[..., Problem]
         (["searcher=rl", "searcher.preset=haq", "searcher.budget=abc"], "`searcher.budget` must be a number or null, but is 'abc'."),
         (["searcher=portfolio", "+searcher.members={annealing: {rounds: abc}}"], "`searcher.rounds` must be a whole number, but is 'abc'."),
         (["searcher=portfolio", "+searcher.members={rl: {foo: 1}}"], "unexpected keyword argument 'foo'"),
+        (["+searcher.knobs=nan"], "`searcher.knobs` must be at least 1, but is nan."),
+        (["+searcher.known=3"], "`searcher.known` must be a Knowledge or null, but is 3."),
+        (["+searcher.known=abc"], "`searcher.known` must be a Knowledge or null, but is 'abc'."),
+        (["searcher=rl", "+searcher.rate=nan"], "`searcher.rate` must be at least 0, but is nan."),
+        (["searcher=portfolio", "+searcher.members=3"], "`searcher.members` must be a Mapping or null, but is 3."),
+        (["searcher=portfolio", "+searcher.members={rl: 3}"], "`searcher.members.rl` must be a mapping of settings, but is 3."),
+        (["searcher=portfolio", "+searcher.members={rl: {known: 3}}"], "`searcher.known` must be a Knowledge or null, but is 3."),
         (["searcher=nsga2", "+searcher.population=1"], "`searcher.population` must be at least 2, but is 1."),
     ],
 )
@@ -68,8 +78,33 @@ def test_annotations_for_type_checkers_alone_are_no_obstacle() -> None:
         check(made, {}, None)
 
 
-def test_what_is_made_of_more_than_plain_types_is_left_to_the_class() -> None:
-    def made(problem: object, widths: list[int], names: dict[str, str] | None = None) -> None:
+class Sized(Protocol):
+    """What tells its instances by nothing."""
+
+    size: int
+
+
+class Kind(Enum):
+    """Something to choose from."""
+
+    WIDE = "wide"
+
+
+def test_what_a_configuration_can_only_spell_is_left_to_the_class() -> None:
+    def made(
+        problem: object, widths: tuple[int, ...], path: Path = Path(), kind: Kind = Kind.WIDE, share: Annotated[float, "0 to 1"] = 0.5
+    ) -> None:
         """Take anything."""
 
-    check(made, {"widths": [1, 2], "names": {"a": "b"}}, None)
+    check(made, {"widths": [1, 2], "path": "here", "kind": "wide", "share": 1}, None)
+    with pytest.raises(ConfigError, match=r"`searcher.widths` must be a tuple, but is 3"):
+        check(made, {"widths": 3}, None)
+    with pytest.raises(ConfigError, match=r"`searcher.path` must be a Path, but is 3"):
+        check(made, {"widths": [], "path": 3}, None)
+
+
+def test_what_is_annotated_by_no_type_is_left_to_the_class() -> None:
+    def made(problem: object, rule: Literal["all", 3], rows: Sized, names: Any = None, more=0) -> None:  # type: ignore[no-untyped-def]
+        """Take anything."""
+
+    check(made, {"rule": 3, "rows": 3, "names": {"a": "b"}, "more": [1]}, None)
