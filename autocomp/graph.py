@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from autocomp.tracing import Shape, blank, measuring
 
@@ -43,7 +42,7 @@ def normalize(network: nn.Module, input_shape: Shape) -> fx.GraphModule | None:
     try:
         graph = fx.symbolic_trace(network)
         with measuring(graph):
-            ShapeProp(graph).propagate(blank(network, input_shape))
+            _Shapes(graph).run(blank(network, input_shape))
     except Exception:  # a network may fail to trace in any way it likes; then it is compressed without channel groups
         return None
     for node in graph.graph.nodes:
@@ -59,6 +58,16 @@ def normalize(network: nn.Module, input_shape: Shape) -> fx.GraphModule | None:
         graph.graph.erase_node(node)
     graph.recompile()
     return graph
+
+
+class _Shapes(fx.Interpreter):
+    """Leaves at each node the shape of its tensor; torch's own pass would import much of the compiler, which takes a second."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = result.shape
+        return result
 
 
 def _source(node: fx.Node, modules: Mapping[str, nn.Module]) -> Tensor | None:
@@ -77,7 +86,7 @@ def _source(node: fx.Node, modules: Mapping[str, nn.Module]) -> Tensor | None:
 
 def _channels(node: fx.Node) -> int:
     """Channels that go into a node."""
-    return int(node.all_input_nodes[0].meta["tensor_meta"].shape[1])
+    return int(node.all_input_nodes[0].meta["shape"][1])
 
 
 def _pads_channels(node: fx.Node) -> bool:
@@ -87,7 +96,7 @@ def _pads_channels(node: fx.Node) -> bool:
     mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
     value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value")
     is_constant = mode == "constant" and not value and all(isinstance(p, int) for p in pad)
-    return len(pad) == 6 and not any(pad[:4]) and is_constant and len(node.meta["tensor_meta"].shape) == 4
+    return len(pad) == 6 and not any(pad[:4]) and is_constant and len(node.meta["shape"]) == 4
 
 
 def operation(node: fx.Node) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import autocomp
 from autocomp import cache
 from autocomp.choice import Configuration
+from autocomp.cluster import Cluster, spread
 from autocomp.errors import AutocompError
 from autocomp.evaluate import Evaluator
 from autocomp.files import new_file
@@ -25,7 +26,6 @@ from autocomp.probing import Prober
 from autocomp.profile_plan import ProfilePlan
 from autocomp.progress import Progress
 from autocomp.sensitivity import Probe, Sensitivity, of_layers
-from autocomp.tune import Cluster, spread
 
 MEASURE = 2  # version of what a probe is; another one makes all cached profiles void
 FILE = "profile.json"

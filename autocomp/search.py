@@ -17,6 +17,8 @@ import yaml
 import autocomp
 from autocomp.best import BestRule
 from autocomp.budget import Budget, Effort, Ledger
+from autocomp.cluster import Cluster, spread
+from autocomp.cluster.trials import run_trials
 from autocomp.errors import UnreachableLimitError
 from autocomp.evaluate import Evaluator
 from autocomp.files import new_file, new_folder
@@ -38,8 +40,7 @@ from autocomp.tasks.base import Task
 from autocomp.tasks.images import accuracy
 from autocomp.tracking import RunStatus, Tracker, Tracking
 from autocomp.trial import Trial
-from autocomp.tune import Cluster, run_trials, spread
-from autocomp.warm_start import WarmStart, origin, take_over, write_origin
+from autocomp.warm_start import WarmStart, earlier_runs, origin, take_over, write_origin
 from hwmodels import HardwareModel
 
 MODELS = "models"
@@ -76,6 +77,8 @@ def search(
         KeyboardInterrupt: after everything that finished was saved.
     """
     start = time.perf_counter()
+    if not resume:
+        earlier_runs(config)  # before anything that takes time
     cluster = Cluster(**config["cluster"], workers=config["workers"])
     with cluster.connecting() as connected:  # goes on in the background while the data and the teacher are loaded
         evaluator = pose(config, task=task, hardware=hardware, progress=progress)
@@ -185,8 +188,7 @@ class _Run:
         """What is taken over from earlier runs; of a run that is under way what it wrote down."""
         if (self.out / CONFIG).is_file():
             return WarmStart.read(self.out)
-        named = self.config.get("warm_start") or []
-        folders = [Path(folder) for folder in ([named] if isinstance(named, str) else named)]
+        folders = earlier_runs(self.config)
         most = max((self.config["trials"] or TRIALS_PLANNED) // 2, 1)
         return take_over(folders, self.evaluator, self.origin, most) if folders else WarmStart()
 

@@ -103,6 +103,20 @@ class WarmStart:
         return cls(tuple(told), tuple(proposals), tuple(record["lines"]))
 
 
+def earlier_runs(config: Mapping[str, Any]) -> list[Path]:
+    """Folders of the runs that the settings name to begin with.
+
+    Raises:
+        UsageError: if one of them holds no run.
+    """
+    named = config.get("warm_start") or []
+    folders = [Path(folder) for folder in ([named] if isinstance(named, str) else named)]
+    for folder in folders:
+        if not (folder / JOURNAL).is_file():
+            raise UsageError(f"`warm_start` names folders of earlier runs, but '{folder}' holds no run: it has no {JOURNAL}.")
+    return folders
+
+
 def take_over(folders: Sequence[Path], evaluator: Evaluator, here: Mapping[str, str], most: int) -> WarmStart:
     """What a run takes over from the runs in some folders.
 
@@ -111,15 +125,12 @@ def take_over(folders: Sequence[Path], evaluator: Evaluator, here: Mapping[str, 
         evaluator: of the run that begins.
         here: its `origin`.
         most: proposals from each earlier run.
-
-    Raises:
-        UsageError: if a folder holds no run.
     """
     told: dict[Configuration, Trial] = {}
     proposals: dict[Configuration, None] = {}
     lines = []
     for folder in folders:
-        trials = _trials(folder)
+        trials = Journal(folder / JOURNAL).trials()
         known = list(_priced(evaluator.problem, folder, trials))
         differing = _differing(folder, here)
         if differing:
@@ -133,12 +144,6 @@ def take_over(folders: Sequence[Path], evaluator: Evaluator, here: Mapping[str, 
             lines.append(f"warm start from {folder}: {len(known)} of its {len(trials)} trials are told to the searcher")
     numbered = tuple(replace(trial, id=-1 - i) for i, trial in enumerate(told.values()))
     return WarmStart(numbered, tuple(c for c in proposals if c not in told), tuple(lines))
-
-
-def _trials(folder: Path) -> list[Trial]:
-    if not (folder / JOURNAL).is_file():
-        raise UsageError(f"`warm_start` names folders of earlier runs, but '{folder}' holds no run: it has no {JOURNAL}.")
-    return Journal(folder / JOURNAL).trials()
 
 
 def _differing(folder: Path, here: Mapping[str, str]) -> str:

@@ -55,10 +55,10 @@ def profile_network(options: Mapping[str, object], settings: Sequence[str], *, c
 
 def _measured(config: Mapping[str, Any], *, quiet: bool) -> Profile:
     from autocomp.cli.progress import watching
+    from autocomp.cluster import Cluster
     from autocomp.pose import pose
     from autocomp.profile import measure_profile
     from autocomp.profile_plan import ProfilePlan
-    from autocomp.tune import Cluster
 
     task, hardware = build(config, "task"), build(config, "hw")
     cluster = Cluster(**config["cluster"], workers=config["workers"])

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ from hwmodels import load_device
 
 ROOT = Path(__file__).parents[2]
 AXES: dict[str, list[Any]] = {"rows": [32, 8, 16], "arrays": [1, 4], "dataflow": ["os", "ws"]}
-SEARCHERS = (RandomSearcher, AnnealingSearcher, EvolutionSearcher, ReinforcementSearcher)
+SEARCHERS: dict[str, Callable[..., Searcher]] = {  # with a fraction of the usual effort: it is about manners, not about quality
+    "random": RandomSearcher,
+    "annealing": partial(AnnealingSearcher, chains=8, steps=4, rounds=2),
+    "nsga2": EvolutionSearcher,
+    "rl": partial(ReinforcementSearcher, proposals=16, steps=2, warm_up=4, memory=64, generations=1, children=8, rounds=2),
+}
 DEVICE = {"rows": 16, "arrays": 4, "dataflow": "ws"}
 Toy = Callable[..., Problem]
 
@@ -164,8 +170,8 @@ def test_a_device_without_axes_refuses_a_configuration_that_decides_on_it(toy: T
         problem.price([Configuration({}, DEVICE)])
 
 
-@pytest.mark.parametrize("kind", SEARCHERS)
-def test_every_searcher_decides_on_the_device_too(kind: type[Any], toy: Toy, play: Callable[..., list[Trial]]) -> None:
+@pytest.mark.parametrize("kind", SEARCHERS.values(), ids=SEARCHERS)
+def test_every_searcher_decides_on_the_device_too(kind: Callable[..., Searcher], toy: Toy, play: Callable[..., list[Trial]]) -> None:
     # 64 rows x 16 columns x 4 arrays are too many, so that a part of the designs is infeasible
     problem = codesign(toy, {"rows": [8, 16, 64], "arrays": [1, 4], "dataflow": ["os", "ws"]})
     trials = play(kind(problem, seed=0, trials=20), problem, range(20))
@@ -176,8 +182,8 @@ def test_every_searcher_decides_on_the_device_too(kind: type[Any], toy: Toy, pla
     assert again == trials[:10]
 
 
-@pytest.mark.parametrize("kind", SEARCHERS)
-def test_a_searcher_goes_on_from_its_state(kind: type[Any], toy: Toy, play: Callable[..., list[Trial]]) -> None:
+@pytest.mark.parametrize("kind", SEARCHERS.values(), ids=SEARCHERS)
+def test_a_searcher_goes_on_from_its_state(kind: Callable[..., Searcher], toy: Toy, play: Callable[..., list[Trial]]) -> None:
     problem = codesign(toy)
     first: Searcher = kind(problem, seed=0, trials=30)
     play(first, problem, range(10))
@@ -186,8 +192,8 @@ def test_a_searcher_goes_on_from_its_state(kind: type[Any], toy: Toy, play: Call
     assert play(second, problem, range(10, 14)) == play(first, problem, range(10, 14))
 
 
-@pytest.mark.parametrize("kind", SEARCHERS)
-def test_the_device_may_be_all_there_is_to_decide(kind: type[Any], toy: Toy, play: Callable[..., list[Trial]]) -> None:
+@pytest.mark.parametrize("kind", SEARCHERS.values(), ids=SEARCHERS)
+def test_the_device_may_be_all_there_is_to_decide(kind: Callable[..., Searcher], toy: Toy, play: Callable[..., list[Trial]]) -> None:
     problem = codesign(toy, knobs=())
     trials = play(kind(problem, seed=0, trials=12), problem, range(20))
     assert len(trials) == 3 * 2 * 2  # every combination once, then nothing is left

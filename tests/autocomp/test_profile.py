@@ -16,6 +16,7 @@ from torch import nn
 
 from autocomp.channels import normalize
 from autocomp.choice import Configuration
+from autocomp.cluster import Cluster
 from autocomp.compression import default_methods
 from autocomp.compression.quantization import Quantization
 from autocomp.distill import FineTuning
@@ -30,7 +31,6 @@ from autocomp.sensitivity import Sensitivity, changed, singles
 from autocomp.space import Knob, SearchSpace
 from autocomp.tasks.base import ImageSet
 from autocomp.tracing import trace
-from autocomp.tune import Cluster
 from hwmodels import load_device
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -21,9 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.mlflow]
 Autocomp = Callable[..., subprocess.CompletedProcess[str]]
 StopAfter = Callable[..., tuple[int, str, list[str]]]
 SMALL = (
-    *("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1", "workers=2"),
+    *("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1"),
     *("profile.images=64", "profile.mixtures=8", "profile.pairs=4"),
 )
+ALONE = (*SMALL, "workers=1")
 TRIALS = 8
 METRICS = {"accuracy", "latency_s", "energy_j", "size_bytes", "macs", "params"}
 
@@ -32,7 +33,7 @@ METRICS = {"accuracy", "latency_s", "energy_j", "size_bytes", "macs", "params"}
 def resumed(tmp_path_factory: pytest.TempPathFactory, autocomp: Autocomp, stop_after: StopAfter) -> tuple[Path, list[str]]:
     """A run that was killed in the middle and resumed from another folder; the journal's lines at the kill."""
     folder = tmp_path_factory.mktemp("killed")
-    code, _, before = stop_after(folder, 3, signal.SIGKILL, "--trials", str(TRIALS), *SMALL)
+    code, _, before = stop_after(folder, 3, signal.SIGKILL, "--trials", str(TRIALS), "workers=2", *SMALL)
     assert code == -signal.SIGKILL
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     result = autocomp(elsewhere, "resume", str(folder / "run"))
@@ -120,7 +121,7 @@ def test_a_finished_run_is_not_run_again(resumed: tuple[Path, list[str]], autoco
 
 
 def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(tmp_path: Path, stop_after: StopAfter) -> None:
-    code, output, before = stop_after(tmp_path, 2, signal.SIGINT, "--trials", "40", "tracking=none", *SMALL)
+    code, output, before = stop_after(tmp_path, 2, signal.SIGINT, "--trials", "40", "tracking=none", *ALONE)
     assert code == 130
     assert output.rstrip().endswith("autocomp resume run")
     assert "Traceback" not in output
@@ -129,7 +130,7 @@ def test_an_interrupt_ends_with_130_and_the_command_that_goes_on(tmp_path: Path,
 
 
 def test_a_limit_that_nothing_can_reach_is_said_before_anything_runs(tmp_path: Path, autocomp: Autocomp) -> None:
-    result = autocomp(tmp_path, "search", "--out", "run", "objectives.latency_s.limit=1e-12", *SMALL)
+    result = autocomp(tmp_path, "search", "--out", "run", "objectives.latency_s.limit=1e-12", *ALONE)
     assert result.returncode == 1
     (line,) = result.stderr.strip().splitlines()
     assert "latency_s" in line
@@ -138,14 +139,14 @@ def test_a_limit_that_nothing_can_reach_is_said_before_anything_runs(tmp_path: P
 
 
 def test_a_bad_argument_of_the_searcher_is_one_line_and_writes_nothing(tmp_path: Path, autocomp: Autocomp) -> None:
-    result = autocomp(tmp_path, "search", "--out", "run", "-q", "+searcher.chains=0", *SMALL)
+    result = autocomp(tmp_path, "search", "--out", "run", "-q", "+searcher.chains=0", *ALONE)
     assert result.returncode == 2
     assert result.stderr == "autocomp: error: `searcher.chains` must be at least 1, but is 0.\n"
     assert not (tmp_path / "run").exists()
 
 
 def test_an_accuracy_that_no_trial_reaches_is_said_with_the_closest(tmp_path: Path, autocomp: Autocomp) -> None:
-    result = autocomp(tmp_path, "search", "--trials", "2", "--out", "run", "tracking=none", "objectives.accuracy.limit=1.0", *SMALL)
+    result = autocomp(tmp_path, "search", "--trials", "2", "--out", "run", "tracking=none", "objectives.accuracy.limit=1.0", *ALONE)
     assert result.returncode == 1
     assert "No trial meets the limit accuracy 1; the closest had 0." in result.stderr
     assert pq.read_table(tmp_path / "run" / "trials.parquet").num_rows == 2
@@ -163,7 +164,7 @@ def test_layers_can_be_frozen_and_decide_together(tmp_path: Path, searcher: str,
         "{match:'*',sparsity:[0,0.25,0.5],together:false}",
         "{position:first,frozen:true}",
     ]
-    arguments = (f"space.rules=[{','.join(rules)}]", "objectives.macs.limit=95%", "tracking=none", *SMALL)
+    arguments = (f"space.rules=[{','.join(rules)}]", "objectives.macs.limit=95%", "tracking=none", *ALONE)
     result = autocomp(tmp_path, "search", "--searcher", searcher, "--trials", "5", "--out", "run", *arguments)
     assert result.returncode == 0, result.stderr
     rows = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()

@@ -14,7 +14,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 Autocomp = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = ("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1", "workers=2")
+SMALL = ("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1")
 
 
 def read(folder: Path, name: str) -> Any:
@@ -29,7 +29,7 @@ def spending(autocomp: Autocomp, folder: Path, *arguments: str) -> tuple[dict[st
 
 
 def test_a_budget_of_passes_is_exceeded_by_less_than_a_trial_and_a_resume_adds_none(tmp_path: Path, autocomp: Autocomp) -> None:
-    summary, trials = spending(autocomp, tmp_path, "--budget", "60000img", "finetune.polish_members=3")
+    summary, trials = spending(autocomp, tmp_path, "--budget", "60000img", "workers=1", "finetune.polish_members=3")
     budget = summary["budget"]
     assert (budget["kind"], budget["limit"], budget["spent"]) == ("image_passes", 60000, summary["image_passes"])
     largest = max(trial["image_passes"] for trial in trials)
@@ -44,7 +44,7 @@ def test_a_budget_of_passes_is_exceeded_by_less_than_a_trial_and_a_resume_adds_n
 
 
 def test_a_budget_of_time_is_kept(tmp_path: Path, autocomp: Autocomp) -> None:
-    summary, trials = spending(autocomp, tmp_path, "--budget", "30s")
+    summary, trials = spending(autocomp, tmp_path, "--budget", "30s", "workers=2")
     budget = summary["budget"]
     assert (budget["kind"], budget["limit"]) == ("seconds", 30)
     assert budget["spent"] == pytest.approx(summary["wall_s"], abs=1)
@@ -57,7 +57,7 @@ def test_a_budget_of_time_is_kept(tmp_path: Path, autocomp: Autocomp) -> None:
 
 
 def test_a_budget_that_is_too_small_has_one_trial_and_says_so(tmp_path: Path, autocomp: Autocomp) -> None:
-    result = autocomp(tmp_path, "search", "--searcher", "random", "--budget", "10", "--out", "run", "tracking=none", *SMALL)
+    result = autocomp(tmp_path, "search", "--searcher", "random", "--budget", "10", "--out", "run", "tracking=none", "workers=1", *SMALL)
     assert result.returncode == 0, result.stderr
     assert "the budget 10 has room for one trial only; give it more" in result.stdout
     assert read(tmp_path, "summary.json")["trials"] == {"COMPLETE": 1}

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 Autocomp = Callable[..., subprocess.CompletedProcess[str]]
 StopAfter = Callable[..., tuple[int, str, list[str]]]
 SMALL = (
-    *("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1", "workers=2"),
+    *("task.epochs=12", "finetune.epochs=1", "finetune.polish_epochs=1", "finetune.polish_members=1", "workers=1"),
     *("profile.images=64", "profile.mixtures=8", "profile.pairs=4"),
 )
 

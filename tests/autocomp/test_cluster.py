@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,8 @@ from torch import nn
 
 from autocomp.budget import Budget, Effort, Ledger
 from autocomp.choice import Configuration
+from autocomp.cluster import Cluster, spread
+from autocomp.cluster.trials import run_trials
 from autocomp.errors import ClusterError
 from autocomp.evaluate import Measurement
 from autocomp.problem import Problem
@@ -22,7 +25,6 @@ from autocomp.rungs import Rungs
 from autocomp.searchers import RandomSearcher
 from autocomp.session import Session
 from autocomp.trial import Status
-from autocomp.tune import Cluster, run_trials, spread
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -174,3 +176,16 @@ def wait_until_free() -> None:
         if ray.available_resources().get("CPU") == 2:
             return
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("module", "kept_out"),
+    [
+        ("autocomp.cluster", {"ray.tune", "pandas", "optuna", "scipy.stats", "mlflow"}),
+        ("autocomp.cluster.worker", {"autocomp.session", "autocomp.searchers", "optuna", "mlflow"}),
+    ],
+)
+def test_workers_start_without_what_only_the_driver_needs(module: str, kept_out: set[str]) -> None:
+    script = f"import sys, autocomp.polish, autocomp.profile_plan, {module}; print(*sorted({kept_out} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
