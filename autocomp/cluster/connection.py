@@ -48,14 +48,18 @@ class Cluster:
                     ray.shutdown()
 
     def _connect(self) -> None:
-        size: dict[str, Any] = {}
-        if self.address is None and "RAY_ADDRESS" not in os.environ:  # a Ray of our own
+        address, size = self.address, dict[str, Any]()
+        if address is None and "RAY_ADDRESS" not in os.environ:
             cpus = self.workers * self.cpus_per_trial if self.workers else os.cpu_count() or 1
-            size = {"num_cpus": max(cpus, 1), "include_dashboard": False}
+            # without an address, Ray would join one that someone else runs on this machine
+            address, size = "local", {"num_cpus": max(cpus, 1), "include_dashboard": False}
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **size)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
         except ConnectionError as error:
-            raise ClusterError(f"No Ray cluster answers at '{self.address}'; start one or set cluster.address=null. ({error})") from error
+            raise ClusterError(
+                f"No Ray cluster answers at '{self.address}'; start one, set cluster.address=null, or, where it asks for a token, "
+                f"put that into RAY_AUTH_TOKEN. ({error})"
+            ) from error
 
     def _workers(self, connection: Future[None] | None) -> int:
         if connection:

@@ -159,4 +159,4 @@ class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         with contextlib.suppress(OSError, TypeError):  # Ray wrote none
             lines = Path(trial.error_file).read_text(encoding="utf-8").strip().splitlines()
-            self.errors[trial.trial_id] = f"the worker died: {lines[-1]}"
+            self.errors[trial.trial_id] = f"the worker died: {lines[-1].partition('. ')[0]}"  # Ray goes on with general advice
