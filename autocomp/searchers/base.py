@@ -15,6 +15,7 @@ from autocomp.choice import Configuration
 from autocomp.errors import ConfigError
 from autocomp.problem import Problem
 from autocomp.searchers.feasible import bridge, everything, find_feasible, single_changes, spread_sample, uniform_start
+from autocomp.searchers.threads import one_thread
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
 
@@ -112,6 +113,7 @@ class VectorSearcher(ABC):
     def forget(self, trial_id: int) -> None:  # noqa: B027 most searchers keep nothing about a running trial
         """Drop what is remembered about a running trial; it has ended."""
 
+    @one_thread()
     def ask(self, trial_id: int) -> Configuration | None:
         """See `Searcher.ask`."""
         vector = self.next(trial_id)
@@ -133,6 +135,7 @@ class VectorSearcher(ABC):
         vector = self.propose(trial_id) if has_decisions else None
         return self.any_fresh() if vector is None else vector
 
+    @one_thread()
     def tell(self, trial: Trial) -> None:
         """See `Searcher.tell`."""
         vector = self._encoded(trial.configuration)

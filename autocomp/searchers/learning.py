@@ -1,9 +1,6 @@
-"""What agents learn with: small networks, a gradient step, and a single thread."""
+"""What agents learn with: small networks and a gradient step."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +16,3 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several threads, and the other cores belong to the trials."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

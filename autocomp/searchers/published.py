@@ -16,7 +16,6 @@ from autocomp.problem import Problem
 from autocomp.searchers.arguments import at_least
 from autocomp.searchers.base import VectorSearcher
 from autocomp.searchers.ddpg import Ddpg
-from autocomp.searchers.learning import one_thread
 from autocomp.space import Vectors
 from autocomp.trial import Trial
 
@@ -97,9 +96,7 @@ class PublishedAgent(VectorSearcher):
 
     def propose(self, trial_id: int) -> Vectors | None:
         """See `VectorSearcher.propose`."""
-        with one_thread():
-            vector = self.space.canonical(self.walked()[None])[0]
-        return self.nearest_fresh(vector)
+        return self.nearest_fresh(self.space.canonical(self.walked()[None])[0])
 
     def nearest_fresh(self, vector: Vectors) -> Vectors | None:
         """The vector, or one close to it that is new, feasible and within the budget; None if there is none."""
@@ -128,9 +125,8 @@ class PublishedAgent(VectorSearcher):
         states, actions = self.described(vector)
         self.agent.remember(states, actions, self.reward(trial), REMEMBERED * len(states))
         self.count += 1
-        with one_thread():
-            for _ in range(len(states) if self.count > self.warmup else 0):
-                self.agent.improve(self.generator)
+        for _ in range(len(states) if self.count > self.warmup else 0):
+            self.agent.improve(self.generator)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""

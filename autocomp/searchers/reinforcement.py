@@ -17,7 +17,6 @@ from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
 from autocomp.searchers.guided import GuidedSearcher
 from autocomp.searchers.knowledge import Forecast, Knowledge
-from autocomp.searchers.learning import one_thread
 from autocomp.searchers.tempering import pushed
 from autocomp.searchers.walk import Walk, within_limits
 from autocomp.space import Vectors
@@ -97,8 +96,7 @@ class ReinforcementSearcher(GuidedSearcher):
 
     def propose(self, trial_id: int) -> Vectors | None:
         """See `VectorSearcher.propose`."""
-        with one_thread():
-            return self.imagine() if self.is_imagining else self._walk_once()
+        return self.imagine() if self.is_imagining else self._walk_once()
 
     # on the surrogate
 
@@ -183,9 +181,8 @@ class ReinforcementSearcher(GuidedSearcher):
     def react(self, trial: Trial, vector: Vectors) -> None:
         """Store the episode; without a surrogate, take some gradient steps."""
         self.agent.remember(vector, outcome(self.problem, trial))
-        with one_thread():
-            for _ in range(self.steps if self.walk.length and not self.is_imagining else 0):
-                self.agent.improve(self.generator)
+        for _ in range(self.steps if self.walk.length and not self.is_imagining else 0):
+            self.agent.improve(self.generator)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Searcher.state_dict`."""
