@@ -21,7 +21,7 @@ from autocomp.space import Knob, SearchSpace
 from autocomp.tasks import DigitsTask
 from autocomp.tracing import trace
 from autocomp.trial import Status, Trial
-from autocomp.warm_start import ORIGIN, WarmStart, origin, take_over, write_origin
+from autocomp.warm_start import ORIGIN, WarmStart, earlier_runs, origin, take_over, write_origin
 from hwmodels import load_device
 
 CONFIG: dict[str, Any] = {"finetune": {"epochs": 3, "polish_epochs": 8}, "pruning": {}, "block": None}
@@ -174,9 +174,18 @@ def test_a_run_that_does_not_say_what_it_measured_is_only_tried_first(evaluator:
     assert found.lines[0].endswith("because it does not say what its accuracies depend on")
 
 
-def test_a_folder_without_a_run_is_one_clear_line(evaluator: Evaluator, tmp_path: Path) -> None:
+def test_runs_are_named_alone_or_as_a_list(evaluator: Evaluator, tmp_path: Path) -> None:
+    runs = [earlier(tmp_path / name, evaluator, measured(0, bits(evaluator, 8), 0.98)) for name in "ab"]
+    assert earlier_runs({"warm_start": str(runs[0])}) == runs[:1]
+    assert earlier_runs({"warm_start": [str(run) for run in runs]}) == runs
+    assert earlier_runs({"warm_start": None}) == []
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_folder_without_a_run_is_one_clear_line(tmp_path: Path, is_list: bool) -> None:
+    folder = str(tmp_path / "nowhere")
     with pytest.raises(UsageError) as error:
-        taken(evaluator, tmp_path / "nowhere")
+        earlier_runs({"warm_start": [folder] if is_list else folder})
     assert str(error.value) == f"`warm_start` names folders of earlier runs, but '{tmp_path}/nowhere' holds no run: it has no {JOURNAL}."
 
 
