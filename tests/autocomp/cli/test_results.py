@@ -11,6 +11,7 @@ from autocomp.cli import main
 from autocomp.cli.composing import ConfigTree
 from autocomp.results import CONFIG, FRONT, SUMMARY
 from autocomp.tables import write_table
+from autocomp.tracking import RUN_FILE
 
 TEACHER = {"accuracy": 0.99, "test_accuracy": 0.98, "latency_s": 2e-5, "energy_j": 4e-5, "size_bytes": 100_000.0}
 SMALL = {"trial_id": 7, "accuracy": 0.985, "test_accuracy": 0.97, "latency_s": 5e-6, "energy_j": 1e-5, "size_bytes": 25_000.0}
@@ -23,6 +24,7 @@ def finished_run(folder: Path, *, best: dict[str, float] | None = SMALL, uri: st
     (folder / SUMMARY).write_text(json.dumps(summary))
     (folder / CONFIG).write_text(yaml.safe_dump({"best": {"max_drop": 0.01}, "tracking": {"enabled": True, "uri": uri}}))
     write_table(pa.Table.from_pylist([SMALL, TINY]), folder / FRONT)
+    (folder / RUN_FILE).write_text("{}")
     return str(folder)
 
 
@@ -41,6 +43,13 @@ def test_show_says_why_an_inaccurate_member_is_the_best(tmp_path: Path, capsys: 
     out = capsys.readouterr().out
     assert "trial 3, the most accurate; none has an accuracy drop of at most 0.01" in out
     assert "autocomp pull digits-fpga --out DIR --uri http://mlflow:5000" in out
+
+
+def test_what_no_mlflow_took_is_found_in_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(tmp_path)
+    (tmp_path / RUN_FILE).unlink()  # as it is after a run whose server never answered
+    assert main(["show", run]) == 0
+    assert capsys.readouterr().out.endswith(f"Model:   {tmp_path}/models/trial-0007\n")
 
 
 def test_show_can_print_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
