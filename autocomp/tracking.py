@@ -25,7 +25,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 VERSION_METRICS = (*MEASURED_METRICS, "test_accuracy", *PAPER_METRICS)
 MODEL_FOLDER = "model"  # of a child run's artifacts
 BEST = "best"  # the alias of the version that the run recommends
-RUN_FILE = "tracking.json"  # in the run folder: which MLflow run a resumed search continues
+RUN_FILE = "tracking.json"  # in the run folder: which MLflow run a resumed search continues, and whether its best is registered
 
 # A pruned trial was stopped on purpose and an infeasible one never ran; only an error is a failure.
 RUN_STATUS: Mapping[Status, RunStatus] = {
@@ -56,6 +56,16 @@ class Tracking:
     artifact_location: str | None = None
     name: str = "autocomp"
     enabled: bool = True
+
+
+def is_registered(folder: Path) -> bool:
+    """Whether the run in a folder left its best in a registry."""
+    return bool(_remembered(folder).get("registered"))
+
+
+def _remembered(folder: Path) -> dict[str, Any]:
+    path = folder / RUN_FILE
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -153,17 +163,19 @@ class Tracker:
     def _reached(self) -> _Run:
         """The parent run and what it holds already; from a resumed search where there is one."""
         if self._run is None:
-            state = self._folder / RUN_FILE
-            known: dict[str, str] = json.loads(state.read_text(encoding="utf-8")) if state.exists() else {}
+            known = _remembered(self._folder)
             # the remembered address is absolute: a search may be resumed from another directory
             client = connect(uri := known.get("uri") or absolute(self._tracking.uri))
             if not known or not _reopen(client, known["run_id"]):
                 known = {"uri": uri, "run_id": self._begin(client, uri)}
-                with new_file(state) as part:
-                    part.write_text(json.dumps(known), encoding="utf-8")
+                self._remember(known)
             experiment_id = client.get_run(known["run_id"]).info.experiment_id
             self._run = _Run(client, experiment_id, known["run_id"], _finished_children(client, experiment_id, known["run_id"]))
         return self._run
+
+    def _remember(self, known: Mapping[str, Any]) -> None:
+        with new_file(self._folder / RUN_FILE) as part:
+            part.write_text(json.dumps(known), encoding="utf-8")
 
     def _begin(self, client: MlflowClient, uri: str) -> str:
         """A new parent run; its id."""
@@ -191,6 +203,7 @@ class Tracker:
             run.client.create_registered_model(self._model, tags=dict(self._tags))
         versions = {member.trial.id: self._register(run, member) for member in members}
         run.client.set_registered_model_alias(self._model, BEST, str(versions[best]))
+        self._remember(_remembered(self._folder) | {"registered": True})
         _log(run.client, run.id, metrics=next(member.metrics for member in members if member.trial.id == best))
         for path in files:
             run.client.log_artifact(run.id, str(path))

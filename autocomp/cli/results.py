@@ -19,7 +19,7 @@ from autocomp.cli.tables import SHOWN, console, front_table, table
 from autocomp.errors import UsageError
 from autocomp.objective import Objective
 from autocomp.results import CONFIG, FRONT, SUMMARY
-from autocomp.tracking import RUN_FILE, Tracking
+from autocomp.tracking import Tracking, is_registered
 
 
 def show_run(folder: Path, settings: Sequence[str] = (), *, as_json: bool) -> None:
@@ -69,8 +69,7 @@ def show_result(folder: Path, screen: Console, settings: Sequence[str] = ()) -> 
     if best:
         typer.echo(f"Best *:  trial {best['trial_id']}, {BestRule(**config['best']).reason(best, teacher)}")
     typer.echo(f"Files:   {folder}")
-    is_registered = config["tracking"]["enabled"] and (folder / RUN_FILE).exists()
-    if best and is_registered and not settings:  # what is registered as the best may be another than one chosen anew
+    if best and is_registered(folder) and not settings:  # what is registered as the best may be another than one chosen anew
         uri = config["tracking"]["uri"]
         typer.echo(f"Pull:    autocomp pull {summary['name']} --out DIR{'' if uri == Tracking().uri else f' --uri {uri}'}")
     elif best:

@@ -15,7 +15,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # `ray start` asks for a token where there is one, and Ray's clients do not show theirs by themselves
 _token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-if "RAY_AUTH_TOKEN" in os.environ or _token.is_file():
+if os.environ.get("RAY_AUTH_TOKEN") or _token.is_file():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 

@@ -48,8 +48,8 @@ class Cluster:
                     ray.shutdown()
 
     def _connect(self) -> None:
-        address, size = self.address, dict[str, Any]()
-        if address is None and "RAY_ADDRESS" not in os.environ:
+        address, size = self.address or os.environ.get("RAY_ADDRESS"), dict[str, Any]()
+        if not address:
             cpus = self.workers * self.cpus_per_trial if self.workers else os.cpu_count() or 1
             # without an address, Ray would join one that someone else runs on this machine
             address, size = "local", {"num_cpus": max(cpus, 1), "include_dashboard": False}
@@ -57,8 +57,8 @@ class Cluster:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
         except ConnectionError as error:
             raise ClusterError(
-                f"No Ray cluster answers at '{self.address}'; start one, set cluster.address=null, or, where it asks for a token, "
-                f"put that into RAY_AUTH_TOKEN. ({error})"
+                f"No Ray cluster answers at '{address}'; start one, name none (cluster.address=null, no RAY_ADDRESS), or, where it asks "
+                f"for a token, put that into RAY_AUTH_TOKEN. ({error})"
             ) from error
 
     def _workers(self, connection: Future[None] | None) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -349,3 +351,12 @@ def test_padding_the_depth_of_a_volume_is_not_channel_padding() -> None:
             return F.pad(x.unsqueeze(1), (0, 0, 0, 0, 1, 1)).flatten(1)
 
     assert [m for m in graph_of(Volume()).modules() if isinstance(m, ChannelPad)] == []
+
+
+def test_a_graph_is_read_without_the_compiler_of_torch() -> None:
+    script = (
+        "import sys; from autocomp.graph import normalize; from autocomp.models import build; "
+        "print(normalize(build('resnet20', classes=10, input_shape=(1, 8, 8)), (1, 8, 8)) is None, 'sympy' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -84,12 +83,10 @@ def test_every_layer_of_eight_bits_runs_on_an_integer_kernel(name: str, tmp_path
     assert np.median(np.abs(found - wanted)) <= 1e-4
 
 
-MIXED = [(4, 4), (2, 3), (8, 12), (16, 8), (8, 32), (32, 8)]  # bits of weights and activations
-
-
-@pytest.mark.parametrize(("name", "widths"), [*product(("depthwise", "flattened"), MIXED), ("option_a", (2, 3))])
-def test_every_mixture_of_widths_is_the_same_network_up_to_ties(name: str, widths: tuple[int, int], tmp_path: Path) -> None:
-    network = compressed(name, *widths)
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), [(4, 4), (2, 3), (8, 12), (16, 8), (8, 32), (32, 8)])
+@pytest.mark.parametrize("name", ["option_a", "depthwise", "flattened"])
+def test_every_mixture_of_widths_is_the_same_network_up_to_ties(name: str, weight_bits: int, activation_bits: int, tmp_path: Path) -> None:
+    network = compressed(name, weight_bits, activation_bits)
     model, _ = write_integer(graph_of(network), exact=True)
     found, wanted = run_onnx(saved(model, tmp_path), images().numpy()), scores(network, images())
     assert np.median(np.abs(found - wanted)) <= 1e-5
@@ -110,9 +107,8 @@ def test_weights_on_a_grid_of_eight_bits_or_fewer_take_one_byte_each() -> None:
     assert stored == {onnx.TensorProto.INT8: 64 * 192}
 
 
-@pytest.mark.parametrize(
-    ("name", "widths"), [*product(("grouped", "flattened", "shuffled"), [(8, 8), (4, 4), (2, 3), (3, 16), (32, 5)]), ("option_a", (3, 16))]
-)
+@pytest.mark.parametrize("widths", [(8, 8), (4, 4), (2, 3), (3, 16), (32, 5)])
+@pytest.mark.parametrize("name", ["option_a", "grouped", "flattened", "shuffled"])
 def test_qonnx_says_of_every_width_what_the_network_computes(name: str, widths: tuple[int, int]) -> None:
     network = compressed(name, *widths)
     model, _ = write_qonnx(graph_of(network))

@@ -29,7 +29,7 @@ def spending(autocomp: Autocomp, folder: Path, *arguments: str) -> tuple[dict[st
 
 
 def test_a_budget_of_passes_is_exceeded_by_less_than_a_trial_and_a_resume_adds_none(tmp_path: Path, autocomp: Autocomp) -> None:
-    summary, trials = spending(autocomp, tmp_path, "--budget", "60000img", "workers=1", "finetune.polish_members=3")
+    summary, trials = spending(autocomp, tmp_path, "--budget", "60000img", "workers=2", "finetune.polish_members=3")
     budget = summary["budget"]
     assert (budget["kind"], budget["limit"], budget["spent"]) == ("image_passes", 60000, summary["image_passes"])
     largest = max(trial["image_passes"] for trial in trials)

@@ -77,5 +77,7 @@ def test_what_an_earlier_run_did_best_is_tried_first_where_training_is_another(t
 def test_a_warm_start_from_no_run_is_one_line_and_writes_nothing(tmp_path: Path, given: list[str], autocomp: Autocomp) -> None:
     result = autocomp(tmp_path, "search", "--out", "run", *given, *SMALL)
     assert result.returncode == 2
-    assert result.stderr.strip().splitlines()[-1].endswith("'nowhere' holds no run: it has no journal.jsonl.")
+    (line,) = result.stderr.strip().splitlines()
+    assert line.endswith("'nowhere' holds no run: it has no journal.jsonl.")
+    assert result.stdout == ""  # it is said before anything is loaded
     assert not (tmp_path / "run").exists()

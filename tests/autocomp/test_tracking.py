@@ -14,7 +14,7 @@ import pytest
 from autocomp.choice import Choice, Configuration
 from autocomp.connection import connect
 from autocomp.outcome import FrontMember
-from autocomp.tracking import Tracker, Tracking, flatten
+from autocomp.tracking import Tracker, Tracking, flatten, is_registered
 from autocomp.trial import Status, Trial
 
 pytestmark = pytest.mark.mlflow
@@ -148,7 +148,9 @@ def test_the_front_becomes_registered_versions_and_the_best_has_the_alias(folder
 def test_writing_the_front_again_adds_no_version(folder: Path) -> None:
     open_tracker = tracker(folder)
     members = [member(folder, 0), member(folder, 1)]
+    assert not is_registered(folder)
     first = open_tracker.log_front(members, 0)
+    assert is_registered(folder)
     again = tracker(folder).log_front(members, 1)
     assert first == again
     client = connect(f"sqlite:///{folder.parents[1] / 'mlflow.db'}")
@@ -214,6 +216,7 @@ def test_a_server_that_does_not_answer_is_told_once_and_never_raises(
     for number in range(10):
         lost.log_trial(trial(number))
     assert lost.log_front([member(tmp_path, 0)], 0) == {}
+    assert not is_registered(tmp_path)
     lost.close()
     assert time.perf_counter() - start < 10
     kinds = [text.removeprefix("MLflow at http://127.0.0.1:9 did not take the search's ").partition(":")[0] for text in told]

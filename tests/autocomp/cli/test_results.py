@@ -24,7 +24,7 @@ def finished_run(folder: Path, *, best: dict[str, float] | None = SMALL, uri: st
     (folder / SUMMARY).write_text(json.dumps(summary))
     (folder / CONFIG).write_text(yaml.safe_dump({"best": {"max_drop": 0.01}, "tracking": {"enabled": True, "uri": uri}}))
     write_table(pa.Table.from_pylist([SMALL, TINY]), folder / FRONT)
-    (folder / RUN_FILE).write_text("{}")
+    (folder / RUN_FILE).write_text('{"registered": true}')
     return str(folder)
 
 
@@ -47,7 +47,10 @@ def test_show_says_why_an_inaccurate_member_is_the_best(tmp_path: Path, capsys: 
 
 def test_what_no_mlflow_took_is_found_in_the_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path)
-    (tmp_path / RUN_FILE).unlink()  # as it is after a run whose server never answered
+    (tmp_path / RUN_FILE).write_text('{"uri": "http://mlflow:5000", "run_id": "1"}')  # as after a run whose server fell silent
+    assert main(["show", run]) == 0
+    assert capsys.readouterr().out.endswith(f"Model:   {tmp_path}/models/trial-0007\n")
+    (tmp_path / RUN_FILE).unlink()  # as after one whose server never answered
     assert main(["show", run]) == 0
     assert capsys.readouterr().out.endswith(f"Model:   {tmp_path}/models/trial-0007\n")
 
