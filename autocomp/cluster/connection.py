@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 import ray
 
 from autocomp.errors import ClusterError
+
+PATIENCE_S = 5.0  # until a machine answers
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Cluster:
             # without an address, Ray would join one that someone else runs on this machine
             address, size = "local", {"num_cpus": max(cpus, 1), "include_dashboard": False}
         try:
+            _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **size)
         except ConnectionError as error:
             raise ClusterError(
@@ -82,3 +86,13 @@ class Cluster:
     def resources(self) -> dict[str, float]:
         """What one trial takes, in Ray's words."""
         return {"cpu": self.cpus_per_trial}
+
+
+def _reach(address: str) -> None:
+    """Raise a ConnectionError if nobody listens at a host and port; Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S).close()
+        except OSError as error:
+            raise ConnectionError(error) from error

@@ -71,3 +71,14 @@ def test_without_an_address_a_run_has_a_ray_of_its_own(running: tuple[str, Mappi
     found, result = address_and_result(environment)
     assert found.rpartition(":")[2] != address.rpartition(":")[2]
     assert result == "2"
+
+
+@pytest.mark.parametrize("is_in_environment", [False, True])
+def test_an_address_where_nobody_listens_is_said_at_once(is_in_environment: bool) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | (
+        {"RAY_ADDRESS": address} if is_in_environment else {}
+    )
+    command = [sys.executable, "-c", SCRIPT, *([] if is_in_environment else [address])]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)  # Ray itself takes more than 100 s
+    assert f"ClusterError: No Ray cluster answers at '{address}'" in found.stderr
