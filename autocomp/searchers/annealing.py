@@ -21,6 +21,8 @@ from autocomp.searchers.tempering import Chains, moved
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
 
+GROUPS = 16  # of knobs; a vector that is stronger in the sum over one of them is not nowhere stronger
+
 
 class AnnealingSearcher(GuidedSearcher):
     """AMOSA, on a surrogate where there is one and on trials where not.
@@ -39,7 +41,7 @@ class AnnealingSearcher(GuidedSearcher):
         knobs: how many knobs a move changes at the hottest, on average; one at the coldest.
         chains: on the ladder.
         steps: of each chain for one ask; None for as many as take a fraction of a second.
-        rounds: of refinement.
+        rounds: of refinement; None for as many as are useful.
         candidates: moves that are priced for each one that is asked, without a surrogate.
         patience: rejected moves after which a chain returns to the archive (Suppapitnarm 2000), without a surrogate.
         soft, hard: members from which on an archive is thinned, and to which.
@@ -62,7 +64,7 @@ class AnnealingSearcher(GuidedSearcher):
         knobs: float = 4.0,
         chains: int = 32,
         steps: int | None = None,
-        rounds: int = 12,
+        rounds: int | None = None,
         candidates: int = 64,
         patience: int = 1,
         soft: int = 128,
@@ -82,6 +84,7 @@ class AnnealingSearcher(GuidedSearcher):
         self.ladder = np.geomspace(coldest, hottest, chains)
         self.places = np.zeros((0, len(self.space.knobs)), np.int64)  # where the imagined chains stand
         self.prices = np.zeros((0, len(problem.goals)))  # of every trial, as in `_exact`
+        self.sums = self._sums(self.known.vectors)  # of every trial
         self.chains: list[list[int]] = []  # on trials: [current trial's row in `vectors`, rejections in a row]
         self.riding: dict[int, int] = {}  # running trial -> its chain
 
@@ -140,15 +143,20 @@ class AnnealingSearcher(GuidedSearcher):
         Prices are exact, so a move is pointless if something known is nowhere stronger and nowhere dearer: it cannot be
         expected to be more accurate either, whatever their devices. One of the others is drawn.
         """
-        strengths = np.concatenate([self.known.vectors, moves])[:, self.space.of_layers]
-        # sums and prices tell most pairs apart before every single strength is compared
-        costs = np.concatenate([self.prices, prices])
-        costs = np.concatenate([costs, strengths.sum(1, keepdims=True)], axis=1)
-        move, other = np.nonzero((costs <= costs[-len(moves) :, None]).all(-1))
-        is_milder = (strengths[other] <= strengths[-len(moves) :][move]).all(1)
+        # prices and sums tell nearly all pairs apart before every single strength is compared
+        known, new = np.hstack([self.prices, self.sums]), np.hstack([prices, self._sums(moves)])
+        move, other = np.nonzero((np.concatenate([known, new]).T[:, None] <= new.T[:, :, None]).all(0))
+        everything, of_layers = np.concatenate([self.known.vectors, moves]), self.space.of_layers
+        is_milder = (everything[other][:, of_layers] <= moves[move][:, of_layers]).all(1)
         dominated = np.bincount(move[is_milder], minlength=len(moves)) > 1  # one is the move itself
         worth = moves[~dominated] if not dominated.all() else moves
         return np.asarray(self.generator.choice(worth))
+
+    def _sums(self, vectors: Vectors) -> Vectors:
+        """The strengths of ``b x k`` vectors in all, knobs taken together in groups, ``b x GROUPS`` at most."""
+        strengths = vectors[:, self.space.of_layers]
+        width = max(-(-strengths.shape[1] // GROUPS), 1)
+        return np.asarray(np.add.reduceat(strengths, np.arange(0, strengths.shape[1], width), axis=1))
 
     def _exact(self, metrics: Mapping[str, ArrayLike]) -> Floats:
         """The goals that are no matter of measurement, in units of the reference box, ``n x m``; 0 for the others."""
@@ -159,6 +167,7 @@ class AnnealingSearcher(GuidedSearcher):
     def react(self, trial: Trial, vector: Vectors) -> None:
         """Move the chain of a trial as AMOSA decides."""
         self.prices = np.concatenate([self.prices, np.atleast_2d(self._exact(trial.metrics))])
+        self.sums = np.concatenate([self.sums, self._sums(vector[None])])
         chain = self.riding.get(trial.id)
         if chain is not None and trial.status is Status.COMPLETE:
             self._step(chain, len(self.known.values) - 1)
@@ -202,5 +211,6 @@ class AnnealingSearcher(GuidedSearcher):
         """See `Searcher.load_state_dict`."""
         super().load_state_dict(state)
         self.places, self.prices = state["places"].numpy().copy(), state["prices"].numpy().copy()
+        self.sums = self._sums(self.known.vectors)
         self.chains = [list(chain) for chain in state["chains"]]
         self.riding = dict(state["riding"])

@@ -23,7 +23,14 @@ AHEAD = 16  # one more proposal of a look for so many trials under way
 COMBINED = 16  # combinations of changes that are looked at in a round of refinement
 SHORTLIST = 8  # candidates that are looked at for each further proposal
 REFINING = 0.4  # share of the looks that refinement may take
+TOGETHER = 64  # candidates; looking at fewer takes hardly less time
+USUAL = 12  # rounds of something, unless that leaves too few candidates for each
 START = 4  # uniform configurations that are asked first where no profile was measured
+
+
+def useful_rounds(looks: float) -> int:
+    """Into how many rounds that build on each other so many looks at candidates are best divided."""
+    return max(min(USUAL, int(looks / TOGETHER)), 1)
 
 
 class GuidedSearcher(VectorSearcher):
@@ -34,7 +41,7 @@ class GuidedSearcher(VectorSearcher):
         start: number of uniform configurations that are asked first; None for as many as are useful.
         surrogate: whether measured goals are guessed; without, a subclass must do with exact prices and the trials.
         known: what is known, if others know it, too; whoever shares it keeps it up to date, for all of them once.
-        rounds: of refinement.
+        rounds: of refinement; None for as many as are useful.
     """
 
     uses_profile = True
@@ -48,7 +55,7 @@ class GuidedSearcher(VectorSearcher):
         start: int | None = None,
         surrogate: bool = True,
         known: Knowledge | None = None,
-        rounds: int = 12,
+        rounds: int | None = None,
     ) -> None:
         at_least(0, start=start, rounds=rounds)
         guided = surrogate and start is None
@@ -56,9 +63,9 @@ class GuidedSearcher(VectorSearcher):
         super().__init__(problem, seed=seed, trials=trials, start=few if guided else start)
         self.is_sharing = known is not None
         self.known = known or Knowledge(problem, surrogate=surrogate)
-        self.rounds = rounds
         self.ready: list[Vectors] = []  # proposals that were not asked yet
         self.looks = int(np.clip(EFFORT // max(len(self.space.layers), 1), FEWEST, MOST))  # candidates that an ask may look at
+        self.rounds = useful_rounds(REFINING * self.looks) if rounds is None else rounds
 
     def expect(self, trial_id: int, vector: Vectors) -> None:
         """See `VectorSearcher.expect`."""

@@ -92,6 +92,7 @@ class Knowledge:
         self.fidelities = np.zeros(0)
         self.pending: dict[int, Vectors] = {}
         self._is_stale = False
+        self._ended: Floats | None = None  # what ended trials are worth, once it was asked for
 
     @property
     def archive(self) -> Vectors:
@@ -111,7 +112,7 @@ class Knowledge:
         self.values = np.concatenate([self.values, value[None]])
         self.readings = np.concatenate([self.readings, np.array([readings], np.float64).reshape(1, -1)])
         self.fidelities = np.append(self.fidelities, trial.fidelity)
-        self._is_stale = True
+        self._is_stale, self._ended = True, None
 
     def forecast(self, vectors: Vectors) -> Forecast:
         """What is expected of ``b x k`` canonical vectors."""
@@ -136,14 +137,20 @@ class Knowledge:
 
         Measured goals are as the surrogate has them: a trial that was lucky is no reason to try others like it until one is luckier.
         """
+        if self._ended is None:
+            self._ended = self._expected_of_ended()
+        pending = [self.forecast(np.stack(list(self.pending.values()))).values] if self.pending else []
+        return np.concatenate([self._ended, *pending])
+
+    def _expected_of_ended(self) -> Floats:
+        """What is expected of the trials that ended within the box, ``n x m``."""
         values = self.values.copy()
         inside = np.asarray((values < 1).all(axis=1))
         for place, surrogate in zip(self.measured, self._fitted(), strict=False):
             goal = self.problem.goals[place]
             guess = surrogate.predict(self.composition.features(self.vectors[inside]))[0]
             values[inside, place] = scaled(self.problem, {goal.metric: guess})[:, place]
-        known = values[inside]
-        return np.concatenate([known, self.forecast(np.stack(list(self.pending.values()))).values]) if self.pending else known
+        return np.asarray(values[inside])
 
     def gain_model(self, landmarks: Floats | None = None) -> GainModel:
         """The landscape of the `landmarks`, or of others."""
@@ -186,4 +193,4 @@ class Knowledge:
         for name in ("vectors", "values", "readings", "guesses", "fidelities"):
             setattr(self, name, state[name].numpy().copy())
         self.pending = {number: vector.numpy().copy() for number, vector in state["pending"].items()}
-        self._is_stale = bool(len(self.vectors))
+        self._is_stale, self._ended = bool(len(self.vectors)), None

@@ -15,7 +15,7 @@ from autocomp.searchers.agent import Agent, draw_preferences, regret
 from autocomp.searchers.arguments import at_least, check
 from autocomp.searchers.base import Floats, outcome, scaled
 from autocomp.searchers.feasible import spread_sample, uniform_start
-from autocomp.searchers.guided import GuidedSearcher
+from autocomp.searchers.guided import GuidedSearcher, useful_rounds
 from autocomp.searchers.knowledge import Forecast, Knowledge
 from autocomp.searchers.tempering import pushed
 from autocomp.searchers.walk import Walk, within_limits
@@ -48,8 +48,8 @@ class ReinforcementSearcher(GuidedSearcher):
         memory: imagined episodes that are kept; None for what takes a fraction of a second.
         warm_up: gradient steps before the first ask with a surrogate.
         generations, children, parents: times that the best walks are walked again, in how many ways (None for what takes a fraction of a
-            second), and how many of them.
-        rounds: of refinement.
+            second, both), and how many of them.
+        rounds: of refinement; None for as many as are useful.
         hidden, rate, tau, mix, batch: of the `Agent`.
 
     Raises:
@@ -71,10 +71,10 @@ class ReinforcementSearcher(GuidedSearcher):
         steps: int | None = None,
         memory: int | None = None,
         warm_up: int = 600,
-        generations: int = 12,
+        generations: int | None = None,
         children: int | None = None,
         parents: int = 16,
-        rounds: int = 12,
+        rounds: int | None = None,
         **agent: Any,
     ) -> None:
         at_least(1, proposals=proposals, steps=steps, memory=memory, children=children, parents=parents)
@@ -88,8 +88,8 @@ class ReinforcementSearcher(GuidedSearcher):
         self.proposals = proposals or (min(512, self.looks // 4) if surrogate else 32)
         self.steps = steps or (self.looks // 64 if surrogate else 12)
         self.memory, self.warm_up = memory or min(1024, self.looks // 2), warm_up
-        self.generations, self.parents = generations, parents
-        self.children = children or max(self.looks // (3 * max(generations, 1)), 1)
+        self.generations, self.parents = useful_rounds(self.looks / 3) if generations is None else generations, parents
+        self.children = children or max(self.looks // (3 * max(self.generations, 1)), 1)
         self.walk = Walk(self.known.composition)
         self.agent = Agent(self.walk, len(problem.goals), seed=seed, **agent)
         self.episodes: Forecast | None = None  # imagined ones
@@ -105,7 +105,7 @@ class ReinforcementSearcher(GuidedSearcher):
         if self.episodes is None:
             first = self.known.forecast(spread_sample(self.space, self.generator, self.memory // 2))
             self.episodes = self._learn(Forecast.joined([self._uniform, first]), self.warm_up)
-        imagined, walked = self._learn(self.episodes, self.steps), self.known.forecast(self._walks())
+        imagined, walked = self._learn(self.episodes, self.steps), self._walks()
         met = Forecast.joined([walked, self.known.forecast(self.known.vectors[self.known.archive]), imagined])
         met = met.rows(met.violations == 0)
         best = self._rewalked(met) if len(met) and self.walk.length else met
@@ -126,12 +126,17 @@ class ReinforcementSearcher(GuidedSearcher):
             self.agent.improve(self.generator)
         return met
 
-    def _walks(self) -> Vectors:
-        """Where walks under many preferences end, some of them bold and some careful, ``b x k``, canonical."""
+    def _walks(self) -> Forecast:
+        """Walks under many preferences, some of them bold and some careful; what breaks a limit is moved to where it does not."""
         preferences = draw_preferences(self.generator, self.proposals, len(self.problem.goals))
         noise = torch.from_numpy(np.geomspace(self.last_noise, self.noise, self.proposals).astype(np.float32))[:, None]
         actions, _ = self.agent.propose(preferences, noise, self.generator)
-        return within_limits(self.walk, self.problem, self.space.canonical(self.walk.vectors(actions)))
+        walked = self.known.forecast(self.space.canonical(self.walk.vectors(actions)))
+        is_broken = walked.violations > 0
+        if not is_broken.any():
+            return walked
+        mended = within_limits(self.walk, self.problem, walked.vectors[is_broken])
+        return Forecast.joined([walked.rows(~is_broken), self.known.forecast(mended)])
 
     def _rewalked(self, met: Forecast) -> Forecast:
         """The new walks that promise most, after the agent took some decisions of the best ones anew, again and again.

@@ -23,7 +23,7 @@ LEAST_FALL = 0.004  # what cannot be told from nothing, in the same units
 LEAST_ERROR = 1e-3  # of an untouched network, so that it has a logarithm
 JITTER = 1e-9
 EXACT = 1e-3  # nepers; deviation of what counts as known
-FEW = 8  # trials from which on scales are chosen
+FEW = 8  # trials from which on scales are chosen, mixtures from which on a power is
 GROWTH = 1.25  # scales are chosen anew when there are so many times more observations
 SAMPLE = 150  # observations, the latest, that scales are chosen by
 RECENT, WILD = 24, 3.0  # forecasts that deviations are judged by, and the farthest that one of them counts
@@ -77,10 +77,14 @@ class Scales:
     trained: float = 0.3
 
 
-CANDIDATES = tuple(
-    Scales(power=power, part=part, rest=rest, trained=trained)
-    for power, part, rest, trained in product((0.25, 0.4, 0.6), (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
-)
+POWERS = (0.25, 0.4, 0.6, 0.8, 1.0)  # that there are to choose from
+
+
+def candidates(usual: Scales) -> list[Scales]:
+    """The scales that trials choose from, none of their powers far from the usual one."""
+    place = POWERS.index(usual.power)
+    others = product(POWERS[max(place - 1, 0) : place + 2], (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
+    return [Scales(power=power, part=part, rest=rest, trained=trained) for power, part, rest, trained in others]
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,11 @@ def _units(power: float) -> Floats:
     return np.array([1.0, 1 / power, power, 1.0, 1.0])
 
 
-def fit_curve(x: Floats, observed: Observations, power: float) -> Curve:
-    """The most probable curve through falls at strengths ``x``: robust least squares with the prior as further residuals."""
+def fit_curve(x: Floats, observed: Observations, power: float) -> tuple[Curve, float]:
+    """The most probable curve through falls at strengths ``x``, and minus the logarithm of how probable it is, up to a constant.
+
+    Robust least squares with the prior as further residuals.
+    """
     scale = _units(power)
     share = np.clip(observed.fall, 0, 1)
     tolerance = np.hypot(FLAT, STEEP * share * (1 - share))
@@ -140,7 +147,23 @@ def fit_curve(x: Floats, observed: Observations, power: float) -> Curve:
         fit = (Curve(*(parameters * scale))(x, observed.fidelity) - observed.fall) / tolerance
         return np.concatenate([fit, (parameters - USUAL) / VARIES])
 
-    return Curve(*(scale * least_squares(residuals, USUAL, bounds=POSSIBLE, loss="soft_l1", max_nfev=60).x).tolist())
+    found = least_squares(residuals, USUAL, bounds=POSSIBLE, loss="soft_l1", max_nfev=60)
+    return Curve(*(scale * found.x).tolist()), float(found.cost)
+
+
+def added(losses: Floats, power: float) -> Floats:
+    """Strengths ``n``: the logarithm of the sum of the errors of ``n x p`` parts, which are a power of their losses."""
+    return np.asarray(np.log((losses**power).sum(1) + LEAST_ERROR))
+
+
+def best_power(probes: Observations) -> float:
+    """The power with which the curve fits the profile's mixtures best; the usual one where there are few.
+
+    The least one makes much of errors that can hardly be told from none; only trials choose it.
+    """
+    if len(probes) < FEW:
+        return Scales.power
+    return min(POWERS[1:], key=lambda power: fit_curve(added(probes.made_of.losses, power), probes, power)[1])
 
 
 class Model:
@@ -163,7 +186,7 @@ class Model:
         self.of_kind, self.scales = of_kind / np.maximum(of_kind.sum(0), 1), scales
         x, linear, roots = self._views(observed.made_of)
         self.known = linear, roots
-        self.curve, self.fidelity = curve or fit_curve(x, observed, scales.power), observed.fidelity
+        self.curve, self.fidelity = curve or fit_curve(x, observed, scales.power)[0], observed.fidelity
         seen, self.noise = self.curve.strengths(observed.fall, self.fidelity)
         self.covariance = self._kernel(linear, roots, self.fidelity)
         self.factor = self._factor(self.noise)
@@ -239,7 +262,7 @@ class Surrogate:
         self.model = self._model()
 
     @cached_property
-    def _probes(self) -> Observations:
+    def probes(self) -> Observations:
         """What the profile says of several choices together."""
         sensitivity, space = self.problem.sensitivity, self.problem.space
         probes = () if sensitivity is None or self.metric != "accuracy" else sensitivity.mixtures()
@@ -247,6 +270,10 @@ class Surrogate:
         vectors = space.encode([probe.configuration for probe in inside])
         fall = np.array([1 - probe.accuracy / sensitivity.accuracy for probe in inside if sensitivity is not None])
         return Observations(self.composition.features(vectors), np.zeros(len(inside)), fall)
+
+    def fall(self, values: Floats) -> Floats:
+        """How much worse than the teacher's some values of the metric are, ``n`` in and out, in units of its range."""
+        return np.asarray(np.clip(self.sign * (self.teacher - values) / self.range, -0.2, 1.0))
 
     def fit(self, made_of: Features, fidelity: Floats, values: Floats, guesses: Floats) -> None:
         """Take in all trials so far.
@@ -259,7 +286,7 @@ class Surrogate:
                 can be trusted.
         """
         most = float(fidelity.max(initial=0.0))
-        fall = np.clip(self.sign * (self.teacher - values) / self.range, -0.2, 1.0)
+        fall = self.fall(values)
         trials = Observations(made_of, fidelity / most if most else np.ones(len(fall)), fall)
         self.model = self._model(trials[np.isfinite(values)])
         off = ((values - guesses[:, 0]) / guesses[:, 1])[np.isfinite(values) & np.isfinite(guesses).all(1)]
@@ -268,9 +295,14 @@ class Surrogate:
 
     def _model(self, trials: Observations | None = None) -> Model:
         """The model of the latest observations, at the most probable scales."""
-        observed = self._probes if trials is None else self._probes + trials
-        scales = Scales() if trials is None or len(trials) < FEW else self._chosen(trials)
+        observed = self.probes if trials is None else self.probes + trials
+        scales = self._usual if trials is None or len(trials) < FEW else self._chosen(trials)
         return Model(observed[-MOST:], self.composition.of_kind, scales)
+
+    @cached_property
+    def _usual(self) -> Scales:
+        """The scales as long as there are few trials."""
+        return Scales(power=best_power(self.probes))
 
     def _chosen(self, trials: Observations) -> Scales:
         """The scales at which the trials are most probable, given the probes.
@@ -281,14 +313,14 @@ class Surrogate:
         if count not in self._scales:
             sample = trials[max(count - SAMPLE, 0) : count]
             curves: dict[float, Curve] = {}
-            found = [(self._evidence(sample, scales, curves), scales) for scales in CANDIDATES]
+            found = [(self._evidence(sample, scales, curves), scales) for scales in candidates(self._usual)]
             self._scales = {count: max(found, key=lambda pair: pair[0])[1]}
         return self._scales[count]
 
     def _evidence(self, trials: Observations, scales: Scales, curves: dict[float, Curve]) -> float:
-        both = Model(self._probes + trials, self.composition.of_kind, scales, curves.get(scales.power))
+        both = Model(self.probes + trials, self.composition.of_kind, scales, curves.get(scales.power))
         curves[scales.power] = both.curve
-        before = Model(self._probes, self.composition.of_kind, scales, both.curve).evidence if len(self._probes) else 0.0
+        before = Model(self.probes, self.composition.of_kind, scales, both.curve).evidence if len(self.probes) else 0.0
         return both.evidence - before + both.curve.plausibility(scales.power)
 
     def predict(self, made_of: Features, *, among_trials: bool = False) -> tuple[Floats, Floats]:

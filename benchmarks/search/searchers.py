@@ -11,6 +11,7 @@ SEARCHERS: Mapping[str, Callable[..., searchers.Searcher]] = {
     "random": searchers.RandomSearcher,
     "uniform": searchers.UniformSearcher,
     "tpe": searchers.ParzenSearcher,
+    "gp": searchers.GaussianSearcher,
     "nsga2": searchers.EvolutionSearcher,
     "nsga2 from uniform": partial(searchers.EvolutionSearcher, start=20),
     "knapsack": searchers.KnapsackSearcher,

@@ -12,6 +12,7 @@ from autocomp.choice import Configuration
 from autocomp.pareto import ParetoFront
 from autocomp.problem import Problem
 from autocomp.searchers import AnnealingSearcher, Searcher
+from autocomp.searchers.feasible import spread_sample
 from autocomp.searchers.gain import GainModel
 from autocomp.space import Vectors
 from autocomp.trial import Status, Trial
@@ -51,6 +52,25 @@ def test_a_stronger_move_that_saves_nothing_is_pointless(toy: Toy, measure: Meas
     for _ in range(8):
         assert (choice(searcher, np.stack([other_pattern, seven_bits])) == seven_bits).all()
     assert (choice(searcher, other_pattern[None]) == other_pattern).all()  # better than nothing
+
+
+def test_pointless_moves_are_those_that_a_plain_comparison_finds(toy: Toy, measure: Measure) -> None:
+    problem, generator = toy(4), np.random.default_rng(0)
+    searcher = AnnealingSearcher(problem, seed=0, trials=40, surrogate=False)
+    told = spread_sample(problem.space, generator, 40)
+    for number, vector in enumerate(told):
+        searcher.tell(measure(problem, number, problem.space.decode(vector)))
+    moves = searcher.new(np.concatenate([problem.space.neighbours(vector, generator, 2) for vector in told]))
+    known = np.concatenate([searcher.known.vectors, moves])
+    costs = np.stack([problem.paper_metrics(known)[0][name] for name in ("latency_s", "energy_j")], axis=1)
+
+    def is_pointless(place: int) -> bool:
+        is_no_more = (known <= known[place]).all(1) & (costs <= costs[place]).all(1)
+        return bool(is_no_more.sum() > 1)  # one is the move itself
+
+    worth = {move.tobytes() for place, move in enumerate(moves, start=len(known) - len(moves)) if not is_pointless(place)}
+    assert 4 < len(worth) < len(moves)
+    assert {choice(searcher, moves).tobytes() for _ in range(20 * len(worth))} == worth
 
 
 def test_trials_that_run_at_the_same_time_ride_different_chains(toy: Toy, play: Play) -> None:

@@ -21,8 +21,8 @@ Toy = Callable[..., Problem]
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["+searcher.rounds=abc"], "`searcher.rounds` must be a whole number, but is 'abc'."),
-        (["+searcher.rounds=1.5"], "`searcher.rounds` must be a whole number, but is 1.5."),
+        (["+searcher.chains=abc"], "`searcher.chains` must be a whole number, but is 'abc'."),
+        (["+searcher.chains=1.5"], "`searcher.chains` must be a whole number, but is 1.5."),
         (["+searcher.steps=abc"], "`searcher.steps` must be a whole number or null, but is 'abc'."),
         (["searcher.surrogate=3"], "`searcher.surrogate` must be true or false, but is 3."),
         (["+searcher.hottest=true"], "`searcher.hottest` must be a number, but is True."),
@@ -44,7 +44,7 @@ Toy = Callable[..., Problem]
         (["searcher=amc", "searcher.budget=abc"], "`searcher.budget` must be a number, but is 'abc'."),
         (["searcher=amc", "searcher.warmup=-1"], "`searcher.warmup` must be at least 0, but is -1."),
         (["searcher=rl", "searcher.preset=haq", "searcher.budget=abc"], "`searcher.budget` must be a number or null, but is 'abc'."),
-        (["searcher=portfolio", "+searcher.members={annealing: {rounds: abc}}"], "`searcher.rounds` must be a whole number, but is 'abc'."),
+        (["searcher=portfolio", "+searcher.members={annealing: {chains: abc}}"], "`searcher.chains` must be a whole number, but is 'abc'."),
         (["searcher=portfolio", "+searcher.members={rl: {foo: 1}}"], "unexpected keyword argument 'foo'"),
         (["+searcher.knobs=nan"], "`searcher.knobs` must be at least 1, but is nan."),
         (["+searcher.known=3"], "`searcher.known` must be a Knowledge or null, but is 3."),

@@ -14,6 +14,7 @@ from autocomp.problem import Problem
 from autocomp.searchers import AnnealingSearcher, Searcher
 from autocomp.searchers.base import outcome
 from autocomp.searchers.feasible import single_changes
+from autocomp.searchers.guided import useful_rounds
 from autocomp.searchers.knowledge import Forecast
 from autocomp.trial import Status, Trial
 
@@ -51,6 +52,11 @@ def test_guesses_are_kept_beside_what_was_measured(toy: Toy, play: Play, measure
     searcher.tell(trial)
     np.testing.assert_allclose(searcher.known.guesses[-1, 0], np.concatenate(expected))
     assert searcher.known.readings[-1, 0] == trial.metrics["accuracy"]
+
+
+@pytest.mark.parametrize(("looks", "rounds"), [(1638.4, 12), (768, 12), (428, 6), (64, 1), (0, 1)])
+def test_few_looks_are_divided_into_few_rounds(looks: float, rounds: int) -> None:
+    assert useful_rounds(looks) == rounds
 
 
 def test_the_most_promising_adds_more_than_any_single_change_of_it(toy: Toy, play: Play) -> None:

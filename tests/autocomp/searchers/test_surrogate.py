@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from scipy.stats import spearmanr
 
 from autocomp.choice import Configuration
 from autocomp.problem import Problem
 from autocomp.searchers.composition import Composition, Features
 from autocomp.searchers.feasible import spread_sample
-from autocomp.searchers.surrogate import Curve, Surrogate
+from autocomp.searchers.surrogate import Curve, Observations, Scales, Surrogate, best_power, candidates
 from autocomp.sensitivity import Probe, Sensitivity, singles
 from autocomp.space import Vectors
 from autocomp.trial import Trial
@@ -71,6 +72,18 @@ def test_a_curve_is_inverted_by_the_strengths_at_which_it_has_fallen() -> None:
         np.testing.assert_allclose(curve.strengths(curve(x, fidelity), fidelity)[0], x, atol=1e-9)
     flat, steep = curve.strengths(np.array([0.004, 0.4]), np.zeros(2))[1]
     assert flat > 20 * steep  # a fall that hardly shows says little about where it came from
+
+
+@pytest.mark.parametrize("power", [0.4, 0.6, 0.8, 1.0])
+def test_mixtures_tell_to_which_power_losses_add_up(power: float) -> None:
+    generator = np.random.default_rng(0)
+    losses = 10 ** generator.uniform(-4, 0, (32, 8)) * generator.uniform(0, 1, (32, 1)) ** 2
+    strengths = np.log((losses**power).sum(1))
+    fall = expit(1.2 / power * (strengths - np.median(strengths))) + generator.normal(0, 0.01, 32)
+    probes = Observations(Features(losses, np.zeros_like(losses)), np.zeros(32), fall)
+    assert best_power(probes) == power
+    assert best_power(probes[np.arange(32) < 7]) == Scales.power  # too few to tell
+    assert {scales.power for scales in candidates(Scales(power=0.8))} == {0.6, 0.8, 1.0}
 
 
 @pytest.mark.parametrize("profile", [True, False])
