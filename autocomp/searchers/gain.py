@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from autocomp.pareto import nondominated
 
 Floats = NDArray[np.float64]
-CELLS = 2**21  # products of candidates and cells of the grid that are held in memory at once
+TOGETHER = 2**18  # products of candidates, heights and cells that are held in memory at once, for the processor's cache
 STEEPEST = 1e-9  # deviation below which a guess counts as known
 
 
@@ -17,8 +17,9 @@ class GainModel:
     """The front as a landscape over the costs: how good the best member is that costs no more.
 
     A candidate with costs ``c`` and value ``a`` dominates, at every place ``q >= c`` of the space of costs, what lies between ``a``
-    and the landscape ``h(q)``. The landscape is constant in the cells of the grid that the members' costs span, so that the expected
-    gain (Emmerich 2006) is a sum over cells of a volume and the expected improvement ``E max(h - a, 0)`` of a normal guess.
+    and the landscape ``h(q)``. Its expected gain (Emmerich 2006) is a sum over the heights of the landscape: of the volume beyond ``c``
+    that has this height, times the expected improvement ``E max(h - a, 0)`` of a normal guess. Up to each height the landscape
+    comes down at one last cost, which is constant in the cells of the grid that the members' other costs span.
 
     Args:
         front: ``n x m`` points, less is better; only those within the box up to 1 count.
@@ -27,40 +28,41 @@ class GainModel:
     """
 
     def __init__(self, front: Floats, guessed: int = 0, ceiling: float = 1.0) -> None:
-        inside = front[(front < 1).all(axis=1)]
+        inside = front[(front < 1).all(axis=1) & (front[:, guessed] < ceiling)]
         inside = inside[nondominated(inside)] if len(inside) else inside
-        self.costs = [c for c in range(front.shape[1]) if c != guessed]
-        self.guessed = guessed
-        self.edges = [np.unique(np.append(inside[:, c], 1.0)) for c in self.costs]
-        # an entry of the grid is the cell that begins at the edge before it; a member counts from its own edge on
-        landscape = np.full([len(edges) + 1 for edges in self.edges], ceiling)
-        for member in inside:
-            place = tuple(np.searchsorted(edges, member[c]) + 1 for c, edges in zip(self.costs, self.edges, strict=True))
-            landscape[place] = min(landscape[place], member[guessed])
-        for axis in range(landscape.ndim):
-            landscape = np.minimum.accumulate(landscape, axis=axis)
-        landscape = landscape[tuple(slice(0, len(edges)) for edges in self.edges)]
-        self.heights, of_cell = np.unique(landscape, return_inverse=True)
-        # (first axis) x (height, further axes): one matrix product sums the cells of the first axis
-        onehot = of_cell.reshape(landscape.shape)[..., None] == np.arange(len(self.heights))
-        self.cells = onehot.astype(np.float64)
+        costs = [c for c in range(front.shape[1]) if c != guessed]
+        self.guessed, self.gridded, self.last = guessed, costs[:-1], costs[-1:]
+        self.edges = [np.unique(np.append(inside[:, c], 1.0)) for c in self.gridded]
+        self.heights = np.unique(np.append(inside[:, guessed], ceiling))
+        # from which last cost on the landscape is no higher than each height; an entry of the grid is the cell that begins at the edge
+        # before it, and a member counts from its own edge on
+        reached = np.ones([len(self.heights), *(len(edges) + 1 for edges in self.edges)])
+        reached[-1] = -np.inf
+        places = [np.searchsorted(edges, inside[:, c]) + 1 for c, edges in zip(self.gridded, self.edges, strict=True)]
+        if self.last:
+            np.minimum.at(reached, (np.searchsorted(self.heights, inside[:, guessed]), *places), inside[:, self.last[0]])
+        for axis in range(reached.ndim):
+            reached = np.minimum.accumulate(reached, axis=axis)
+        self.reached = reached[:, *(slice(0, len(edges)) for edges in self.edges)].reshape(len(self.heights), -1)
 
     def __call__(self, values: Floats, deviations: Floats) -> Floats:
         """The expected gain of each of ``b x m`` candidates whose guessed value has a standard deviation (``b``), ``b``."""
-        rows = max(1, CELLS * len(self.cells) // max(self.cells.size, 1))  # the first axis is summed at once
+        rows = max(1, TOGETHER // self.reached.size)
         return np.concatenate(
             [self._some(values[i : i + rows], deviations[i : i + rows]) for i in range(0, len(values), rows)] or [np.zeros(0)]
         )
 
     def _some(self, values: Floats, deviations: Floats) -> Floats:
-        volumes = self.cells
-        for axis, (cost, edges) in enumerate(zip(self.costs, self.edges, strict=True)):
-            lengths = _overlaps(values[:, cost], edges)
-            volumes = np.tensordot(lengths, volumes, 1) if axis == 0 else np.einsum("bi,bi...->b...", lengths, volumes)
-        if not self.costs:
-            volumes = np.broadcast_to(volumes, (len(values), len(self.heights)))
+        areas = np.ones((len(values), 1))  # of the cells beyond a candidate
+        for cost, edges in zip(self.gridded, self.edges, strict=True):
+            areas = (areas[:, :, None] * _overlaps(values[:, cost], edges)[:, None]).reshape(len(values), -1)
+        if self.last:
+            beyond = np.maximum(self.reached, np.clip(values[:, self.last[0]], None, 1.0)[:, None, None])  # b x heights x cells
+            below = areas.sum(1, keepdims=True) - np.matmul(beyond, areas[:, :, None])[..., 0]
+        else:
+            below = np.ones((len(values), len(self.heights)))
         improvements = expected_improvement(self.heights - values[:, self.guessed, None], deviations[:, None])
-        return np.asarray((volumes * improvements).sum(-1))
+        return np.asarray((np.diff(below, axis=1, prepend=0.0) * improvements).sum(-1))
 
 
 def _overlaps(costs: Floats, edges: Floats) -> Floats:
