@@ -24,13 +24,13 @@ COMBINED = 16  # combinations of changes that are looked at in a round of refine
 SHORTLIST = 8  # candidates that are looked at for each further proposal
 REFINING = 0.4  # share of the looks that refinement may take
 TOGETHER = 64  # candidates; looking at fewer takes hardly less time
-USUAL = 12  # rounds of something, unless that leaves too few candidates for each
+ROUNDS = 12  # that build on each other, unless too few candidates are left for each
 START = 4  # uniform configurations that are asked first where no profile was measured
 
 
 def useful_rounds(looks: float) -> int:
     """Into how many rounds that build on each other so many looks at candidates are best divided."""
-    return max(min(USUAL, int(looks / TOGETHER)), 1)
+    return max(min(ROUNDS, int(looks / TOGETHER)), 1)
 
 
 class GuidedSearcher(VectorSearcher):

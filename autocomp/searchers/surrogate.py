@@ -151,9 +151,9 @@ def fit_curve(x: Floats, observed: Observations, power: float) -> tuple[Curve, f
     return Curve(*(scale * found.x).tolist()), float(found.cost)
 
 
-def added(losses: Floats, power: float) -> Floats:
-    """Strengths ``n``: the logarithm of the sum of the errors of ``n x p`` parts, which are a power of their losses."""
-    return np.asarray(np.log((losses**power).sum(1) + LEAST_ERROR))
+def added(errors: Floats) -> Floats:
+    """The error of ``n`` configurations of ``n x p`` parts; its logarithm is the strength."""
+    return np.asarray(errors.sum(1) + LEAST_ERROR)
 
 
 def best_power(probes: Observations) -> float:
@@ -163,7 +163,12 @@ def best_power(probes: Observations) -> float:
     """
     if len(probes) < FEW:
         return Scales.power
-    return min(POWERS[1:], key=lambda power: fit_curve(added(probes.made_of.losses, power), probes, power)[1])
+    return min(POWERS[1:], key=lambda power: misfit(probes, power))
+
+
+def misfit(observed: Observations, power: float) -> float:
+    """How badly the curve fits over errors that are a power of losses, as `fit_curve` has it."""
+    return fit_curve(np.log(added(observed.made_of.losses**power)), observed, power)[1]
 
 
 class Model:
@@ -208,7 +213,7 @@ class Model:
     def _views(self, made_of: Features) -> tuple[Floats, Floats, Floats]:
         """Strengths of ``n`` configurations, and what the kernel sees of them: columns that it is linear in, and roots of shares."""
         s, errors = self.scales, made_of.losses**self.scales.power
-        total, parts = errors.sum(1) + LEAST_ERROR, max(errors.shape[1], 1)
+        total, parts = added(errors), max(errors.shape[1], 1)
         shares = (errors + LEAST_ERROR / parts) / total[:, None]
         linear = (
             s.kind * shares @ (self.of_kind > 0),

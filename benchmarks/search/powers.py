@@ -7,7 +7,7 @@ import argparse
 import numpy as np
 
 from autocomp.searchers.knowledge import Knowledge
-from autocomp.searchers.surrogate import POWERS, Observations, added, fit_curve
+from autocomp.searchers.surrogate import POWERS, Observations, misfit
 from benchmarks.record import RESULTS, machine
 from benchmarks.search.__main__ import CASES, keep, runs
 from benchmarks.search.cases import Case
@@ -18,21 +18,16 @@ RECORD = RESULTS / "search_powers.json"
 TRIALS = 64  # of the uniform sweep
 
 
-def misfit(observed: Observations, power: float) -> float:
-    """Minus the logarithm of how probable the best curve is, up to a constant."""
-    return round(fit_curve(added(observed.made_of.losses, power), observed, power)[1], 1)
-
-
 def measure(case: Case) -> dict[str, dict[str, float]]:
-    """Misfits at each power: of the profile's mixtures alone, which a search chooses by, and of these with trials of the sweep."""
+    """Misfits at each power: of the profile's mixtures, which a search chooses by, of trials of the sweep, and of both with one curve."""
     knowledge = Knowledge(case.problem)
     surrogate = knowledge.surrogates[0]
     trials = run(case, SEARCHERS["uniform"], seed=0, trials=TRIALS).trials
     vectors = case.problem.space.encode([trial.configuration for trial in trials])
     fall = surrogate.fall(np.array([trial.metrics[surrogate.metric] for trial in trials]))
     tried = Observations(knowledge.composition.features(vectors), np.ones(len(fall)), fall)
-    both = {"mixtures": surrogate.probes, "mixtures and trials": surrogate.probes + tried}
-    return {name: {f"{power}": misfit(observed, power) for power in POWERS} for name, observed in both.items()}
+    sets = {"mixtures": surrogate.probes, "trials": tried, "mixtures and trials": surrogate.probes + tried}
+    return {name: {f"{power}": round(misfit(observed, power), 1) for power in POWERS} for name, observed in sets.items()}
 
 
 def main() -> None:

@@ -88,6 +88,23 @@ def test_a_look_promises_no_less_than_what_the_agent_imagined_before(toy: Toy, p
         assert {vector.tobytes() for vector in found.vectors} <= kept  # the agent learns from the best
 
 
+def test_walks_that_break_a_limit_are_mended_and_none_is_lost(toy: Toy) -> None:
+    limited = toy(4, latency_s=0.4 * toy(4).baseline["latency_s"])
+    free, tight = (ReinforcementSearcher(problem, seed=0, trials=20, start=0, **SMALL) for problem in (toy(4), limited))
+    walked, mended = free._walks(), tight._walks()  # of the same untrained agent
+    is_broken = tight.known.forecast(walked.vectors).violations > 0
+    assert 0 < is_broken.sum() < len(walked) == len(mended)
+    assert (mended.violations == 0).all()
+    assert {v.tobytes() for v in walked.vectors[~is_broken]} <= {v.tobytes() for v in mended.vectors}
+
+
+def test_with_many_layers_few_looks_are_divided_into_few_rounds(toy: Toy) -> None:
+    few, many = (ReinforcementSearcher(toy(layers), seed=0, trials=20) for layers in (4, 60))
+    assert (few.rounds, few.generations) == (12, 12)
+    assert (many.rounds, many.generations) == (6, 5)  # of 1024 looks two fifths and a third, 64 at once
+    assert ReinforcementSearcher(toy(4), seed=0, trials=20, rounds=3, generations=0).generations == 0
+
+
 def test_decisions_are_taken_anew_towards_the_actor_and_only_some(toy: Toy) -> None:
     walk = Walk(Composition(toy(4)))
     agent, generator = Agent(walk, 3, seed=0), np.random.default_rng(0)

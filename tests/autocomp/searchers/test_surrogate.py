@@ -86,6 +86,17 @@ def test_mixtures_tell_to_which_power_losses_add_up(power: float) -> None:
     assert {scales.power for scales in candidates(Scales(power=0.8))} == {0.6, 0.8, 1.0}
 
 
+def test_guesses_follow_how_the_losses_of_a_profile_add_up(toy: Toy, measure: Measure) -> None:
+    problem = profiled(toy(4), measure, 32)  # losses of this network's layers add up as they are
+    vectors = spread_sample(problem.space, np.random.default_rng(5), 16)
+    surrogate = Surrogate(Composition(problem), "accuracy")
+    assert surrogate.model.scales.power == best_power(surrogate.probes) > Scales.power
+    told(surrogate, problem, vectors, accuracies(problem, vectors, measure))
+    assert surrogate.model.scales in candidates(Scales(power=best_power(surrogate.probes)))
+    bare = Surrogate(Composition(toy(4)), "accuracy")
+    assert bare.model.scales.power == Scales.power
+
+
 @pytest.mark.parametrize("profile", [True, False])
 def test_guesses_rank_unseen_configurations(toy: Toy, measure: Measure, *, profile: bool) -> None:
     problem = profiled(toy(), measure) if profile else toy()
