@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,10 @@ class GuidedSearcher(VectorSearcher):
         """Candidates that are worth a closer look; of a searcher with a surrogate."""
         raise NotImplementedError
 
+    def anchors(self) -> Sequence[Forecast]:
+        """Trials, one by one, that refinement begins at, too; a searcher needs some whose looks do not begin at trials."""
+        return ()
+
     def imagine(self) -> Vectors | None:
         """The next of those that promise most; looks for more where none is left. None if all that it sees were asked.
 
@@ -110,7 +115,8 @@ class GuidedSearcher(VectorSearcher):
         for number in range(count):
             gain = self.known.gain_model(known)
             worth = gain(met.values, met.deviations)
-            best = self._refined(met, worth, gain, rounds, {vector.tobytes() for vector in found})
+            taken = {vector.tobytes() for vector in found}
+            best = self._refined(met, worth, gain, rounds, taken, self.anchors() if number == 0 else ())
             if best is None:
                 break
             found.append(best.vectors[0])
@@ -119,26 +125,34 @@ class GuidedSearcher(VectorSearcher):
                 met = met.rows(np.argsort(-worth, kind="stable")[: SHORTLIST * count])
         return found
 
-    def _refined(self, met: Forecast, worth: Floats, gain: GainModel, rounds: int, taken: Container[bytes]) -> Forecast | None:
+    def _refined(
+        self, met: Forecast, worth: Floats, gain: GainModel, rounds: int, taken: Container[bytes], anchors: Sequence[Forecast]
+    ) -> Forecast | None:
         """The candidate that is worth most and neither asked nor taken, after rounds of changes; None if there is none.
 
-        A round makes the best change, or as many of the improving ones together as add most.
+        Anchors, which are worth nothing themselves, have the first round to do better.
         """
         place = self._first(met, worth, taken)
         if place is None:
             return None
-        best, reached = met.rows(np.array([place])), worth[place]
-        for _ in range(rounds):
-            around, gains = self._gains(self._changed(best.vectors[0]), gain)
-            improving = np.argsort(-gains, kind="stable")[: (gains > reached).sum()]
-            combinations = self.space.canonical(combined_changes(best.vectors[0], around.vectors[improving], COMBINED))
-            if len(combinations):
-                together, sums = self._gains(combinations, gain)
-                around, gains = Forecast.joined([around, together]), np.concatenate([gains, sums])
-            place = self._first(around, gains, taken)
-            if place is not None and gains[place] > reached:
-                best, reached = around.rows(np.array([place])), gains[place]
-        return best
+        best: tuple[Forecast, float] = met.rows(np.array([place])), worth[place]
+        if rounds:
+            starts = (best, *((anchor, 0.0) for anchor in anchors))
+            best = max((self._round(*start, gain, taken) for start in starts), key=itemgetter(1))
+        for _ in range(rounds - 1):
+            best = self._round(*best, gain, taken)
+        return best[0]
+
+    def _round(self, best: Forecast, reached: float, gain: GainModel, taken: Container[bytes]) -> tuple[Forecast, float]:
+        """The best change of a candidate, or as many of the improving ones together as add most, and what it is worth then."""
+        around, gains = self._gains(self._changed(best.vectors[0]), gain)
+        improving = np.argsort(-gains, kind="stable")[: (gains > reached).sum()]
+        combinations = self.space.canonical(combined_changes(best.vectors[0], around.vectors[improving], COMBINED))
+        if len(combinations):
+            together, sums = self._gains(combinations, gain)
+            around, gains = Forecast.joined([around, together]), np.concatenate([gains, sums])
+        place = self._first(around, gains, taken)
+        return (best, reached) if place is None or gains[place] <= reached else (around.rows(np.array([place])), gains[place])
 
     def _changed(self, vector: Vectors) -> Vectors:
         """Vectors that differ from one in a knob, all of them or as many as can be looked at, and as many that do in two of a layer."""

@@ -25,6 +25,7 @@ from autocomp.trial import Trial
 FARTHEST = 4.0  # outcomes beyond count as this, so that the critics' range stays small
 LEAST = 0.02  # goals better than this are no reason to prefer them even more
 ANEW = np.array([1.0, 2.0, 4.0])  # knobs that are decided anew in a walk, on average
+ANCHORS = 8  # trials of the front that refinement begins at, too
 
 
 class ReinforcementSearcher(GuidedSearcher):
@@ -37,8 +38,8 @@ class ReinforcementSearcher(GuidedSearcher):
     With a surrogate the agent lives on imagined episodes: before each ask it walks under many preferences, is told exact prices
     and guessed accuracy, and learns; every episode, real or imagined, teaches all preferences (hindsight). A walk that breaks a limit
     is moved to the nearest that does not (`within_limits`). Then the agent takes some decisions of the walks and episodes with the greatest
-    expected gain of hypervolume anew, a few of them beside its own mind, again and again; the best ones become episodes, and the very best
-    is refined change by change and asked.
+    expected gain of hypervolume, and as many of the best real trials, anew, a few of them beside its own mind, again and again; the best
+    ones become episodes. The very best, or a real trial of which a change promises more, is refined change by change and asked.
 
     Args:
         problem, seed, trials, start, surrogate, known: see `GuidedSearcher`.
@@ -48,7 +49,7 @@ class ReinforcementSearcher(GuidedSearcher):
         memory: imagined episodes that are kept; None for what takes a fraction of a second.
         warm_up: gradient steps before the first ask with a surrogate.
         generations, children, parents: times that the best walks are walked again, in how many ways (None for what takes a fraction of a
-            second, both), and how many of them.
+            second, both), and how many of them, half of which are real trials as soon as there are some.
         rounds: of refinement; None for as many as are useful.
         hidden, rate, tau, mix, batch: of the `Agent`.
 
@@ -106,9 +107,10 @@ class ReinforcementSearcher(GuidedSearcher):
             first = self.known.forecast(spread_sample(self.space, self.generator, self.memory // 2))
             self.episodes = self._learn(Forecast.joined([self._uniform, first]), self.warm_up)
         imagined, walked = self._learn(self.episodes, self.steps), self._walks()
-        met = Forecast.joined([walked, self.known.forecast(self.known.vectors[self.known.archive]), imagined])
+        front = self.known.forecast(self.known.vectors[self.known.archive])
+        met = Forecast.joined([walked, front, imagined])
         met = met.rows(met.violations == 0)
-        best = self._rewalked(met) if len(met) and self.walk.length else met
+        best = self._rewalked(met, front) if len(met) and self.walk.length else met
         latest = Forecast.joined([self._uniform, best.rows(slice(self.parents)), walked, imagined])
         self.episodes = latest.distinct().rows(slice(self.memory))
         return best
@@ -126,6 +128,14 @@ class ReinforcementSearcher(GuidedSearcher):
             self.agent.improve(self.generator)
         return met
 
+    def anchors(self) -> list[Forecast]:
+        """Some trials of the front: what adds to it most may be close to one of them, where no walk leads."""
+        archive = self.known.archive
+        if len(archive) > ANCHORS:
+            archive = self.generator.choice(archive, ANCHORS, replace=False)
+        front = self.known.forecast(self.known.vectors[archive])
+        return [front.rows(slice(place, place + 1)) for place in range(len(front))]
+
     def _walks(self) -> Forecast:
         """Walks under many preferences, some of them bold and some careful; what breaks a limit is moved to where it does not."""
         preferences = draw_preferences(self.generator, self.proposals, len(self.problem.goals))
@@ -138,16 +148,19 @@ class ReinforcementSearcher(GuidedSearcher):
         mended = within_limits(self.walk, self.problem, walked.vectors[is_broken])
         return Forecast.joined([walked.rows(~is_broken), self.known.forecast(mended)])
 
-    def _rewalked(self, met: Forecast) -> Forecast:
+    def _rewalked(self, met: Forecast, front: Forecast) -> Forecast:
         """The new walks that promise most, after the agent took some decisions of the best ones anew, again and again.
 
-        Each is walked again under the preference that it suits best, which is known by hindsight.
+        Each is walked again under the preference that it suits best, which is known by hindsight. Real trials add nothing to the front
+        that they are on, but what adds to it is often close to them: they are walked again beside the best ones, whatever these promise.
         """
         gain = self.known.gain_model()
         together, worth = [met], gain(met.values, met.deviations)
+        real = self.parents // 2 if len(front) else 0
         for _ in range(self.generations):
-            fittest = self._fittest(Forecast.joined(together), worth)
-            parents = fittest.rows(np.resize(np.arange(len(fittest)), self.children))
+            fittest = self._fittest(Forecast.joined(together), worth).rows(slice(self.parents - real))
+            several = Forecast.joined([fittest, front.rows(self.generator.integers(max(len(front), 1), size=real))])
+            parents = several.rows(np.resize(np.arange(len(several)), self.children))
             suited = torch.from_numpy((1 / np.clip(parents.values, LEAST, FARTHEST)).astype(np.float32))
             preferences = suited / suited.sum(1, keepdim=True)
             share = torch.from_numpy(self.generator.choice(ANEW, (len(parents), 1, 1)).astype(np.float32)) / self.walk.mask.sum()

@@ -40,8 +40,8 @@ UNTIMED = ("gp",)  # takes seconds for an ask with 27 knobs and a hundred trials
 
 
 def large_problem() -> Problem:
-    """ResNet-56 on an FPGA: prune, factorize and quantize each layer; with a profile, as searchers that use one have it."""
-    network = normalize(build("resnet56", classes=10, input_shape=SHAPE), SHAPE)
+    """A ResNet of 62 layers on an FPGA: prune, factorize and quantize each; with a profile, as searchers that use one have it."""
+    network = normalize(build("resnet56", classes=10, input_shape=SHAPE, blocks=(10, 10, 10)), SHAPE)
     assert network is not None
     workload, methods = trace(network, SHAPE).replace(batch=1), default_methods(channel_map(network, SHAPE))
     objectives = (Objective("accuracy", "max"), Objective("latency_s"), Objective("energy_j"))

@@ -17,7 +17,8 @@ from autocomp.problem import Problem
 from autocomp.searchers import AmcSearcher, HaqSearcher, ReinforcementSearcher, Searcher
 from autocomp.searchers.agent import Agent
 from autocomp.searchers.composition import Composition
-from autocomp.searchers.feasible import uniform_start
+from autocomp.searchers.feasible import single_changes, uniform_start
+from autocomp.searchers.reinforcement import ANCHORS
 from autocomp.searchers.walk import Walk
 from autocomp.space import Knob
 from autocomp.trial import Trial
@@ -86,6 +87,58 @@ def test_a_look_promises_no_less_than_what_the_agent_imagined_before(toy: Toy, p
         assert len(searcher.episodes) <= searcher.memory
         kept = {vector.tobytes() for vector in searcher.episodes.vectors}
         assert {vector.tobytes() for vector in found.vectors} <= kept  # the agent learns from the best
+
+
+def test_trials_of_the_front_are_walked_again_although_they_promise_nothing(toy: Toy, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    walked: list[np.ndarray] = []
+    redecide = searcher.agent.redecide
+
+    def watched(walks: torch.Tensor, *others: Any) -> torch.Tensor:
+        walked.append(searcher.walk.vectors(walks))
+        return redecide(walks, *others)
+
+    monkeypatch.setattr(searcher.agent, "redecide", watched)
+    play(searcher, problem, range(8))
+    walked.clear()
+    front = searcher.known.forecast(searcher.known.vectors[searcher.known.archive])
+    assert searcher.known.gain_model()(front.values, np.zeros(len(front))).max() < 1e-9
+    searcher.look()
+    real = {vector.tobytes() for vector in front.vectors}
+    shares = [np.mean([vector.tobytes() in real for vector in generation]) for generation in walked]
+    assert len(shares) == searcher.generations
+    assert shares == pytest.approx([0.5] * len(shares), abs=0.01)  # beside the most promising ones
+
+
+def test_what_is_asked_promises_no_less_than_any_change_of_a_trial_of_the_front(toy: Toy, play: Play) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, rounds=1, **SMALL)
+    play(searcher, problem, range(8))
+    gain, front = searcher.known.gain_model(), searcher.known.vectors[searcher.known.archive]
+
+    def promised(vectors: np.ndarray) -> np.ndarray:
+        found = searcher.known.forecast(searcher.fresh(vectors))
+        return np.where(found.violations == 0, gain(found.values, found.deviations), 0.0)
+
+    best = max(promised(single_changes(problem.space, vector)).max() for vector in front)
+    uniform = searcher.fresh(uniform_start(problem, 64))
+    useless = searcher.known.forecast(uniform[[promised(uniform).argmin()]])
+    (asked,) = searcher.most_promising(useless)
+    assert promised(asked[None])[0] >= best > 0
+
+
+def test_refinement_begins_at_some_trials_of_a_large_front(toy: Toy, play: Play) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    assert searcher.anchors() == []
+    play(searcher, problem, range(20))
+    assert len(searcher.known.archive) > ANCHORS
+    drawn = [{anchor.vectors[0].tobytes() for anchor in searcher.anchors()} for _ in range(2)]
+    front = {vector.tobytes() for vector in searcher.known.vectors[searcher.known.archive]}
+    assert len(drawn[0]) == len(drawn[1]) == ANCHORS
+    assert drawn[0] != drawn[1]
+    assert drawn[0] | drawn[1] <= front
 
 
 def test_walks_that_break_a_limit_are_mended_and_none_is_lost(toy: Toy) -> None:
