@@ -130,15 +130,16 @@ class GuidedSearcher(VectorSearcher):
     ) -> Forecast | None:
         """The candidate that is worth most and neither asked nor taken, after rounds of changes; None if there is none.
 
-        Anchors, which are worth nothing themselves, have the first round to do better.
+        Anchors, which are worth nothing themselves, have the first round to become something that was not asked.
         """
         place = self._first(met, worth, taken)
         if place is None:
             return None
         best: tuple[Forecast, float] = met.rows(np.array([place])), worth[place]
         if rounds:
-            starts = (best, *((anchor, 0.0) for anchor in anchors))
-            best = max((self._round(*start, gain, taken) for start in starts), key=itemgetter(1))
+            best = self._round(*best, gain, taken)
+            others = [self._round(anchor, 0.0, gain, taken) for anchor in anchors]
+            best = max([best, *(other for other in others if other[1] > 0)], key=itemgetter(1))
         for _ in range(rounds - 1):
             best = self._round(*best, gain, taken)
         return best[0]

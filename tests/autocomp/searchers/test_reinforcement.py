@@ -128,6 +128,18 @@ def test_what_is_asked_promises_no_less_than_any_change_of_a_trial_of_the_front(
     assert promised(asked[None])[0] >= best > 0
 
 
+def test_no_trial_is_asked_again_where_nothing_promises_anything(toy: Toy, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = toy(4)
+    searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
+    play(searcher, problem, range(8))
+    look = searcher.look()
+    # a volume of nothing may be a rounding error below zero
+    monkeypatch.setattr(searcher.known, "gain_model", lambda known: lambda values, deviations: np.full(len(values), -1e-18))
+    assert searcher.anchors()
+    (asked,) = searcher.most_promising(look)
+    assert asked.tobytes() not in searcher.asked
+
+
 def test_refinement_begins_at_some_trials_of_a_large_front(toy: Toy, play: Play) -> None:
     problem = toy(4)
     searcher = ReinforcementSearcher(problem, seed=0, trials=40, **SMALL)
