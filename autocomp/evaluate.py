@@ -78,7 +78,14 @@ class Evaluator:
     student: nn.Module | None = None
 
     def run(
-        self, configuration: Configuration, *, seed: int, epochs: int | None = None, levels: Sequence[float] = (), only_last: bool = False
+        self,
+        configuration: Configuration,
+        *,
+        seed: int,
+        epochs: int | None = None,
+        levels: Sequence[float] = (),
+        only_last: bool = False,
+        other_devices: bool = False,
     ) -> Iterator[tuple[nn.Module, Measurement]]:
         """Measure a configuration after calibration and after each epoch; the same seed gives the same figures.
 
@@ -88,6 +95,8 @@ class Evaluator:
             epochs: of fine-tuning; those of a trial by default.
             levels: further fidelities to measure at, parts of an epoch; what is trained does not depend on them.
             only_last: whether nothing is measured on the way.
+            other_devices: whether it is measured on devices that trials are not measured on, where the hardware disturbs the numbers: what
+                was chosen among trials was lucky with theirs.
 
         Yields:
             The network as it is, which the next step goes on training, and the measurement.
@@ -112,7 +121,7 @@ class Evaluator:
                     passes += self.finetune.passes_per_image * next(rounds)
                     passes += len(self._logits) - known  # the teacher's answers that were not kept yet
                     random_state = torch.get_rng_state()
-            measured, images = self._measure(student, device)
+            measured, images = self._measure(student, device, other=other_devices)
             passes += images
             if fidelity == epochs:
                 measured["size_bytes"] = float(packed_size(student)[0])
@@ -188,14 +197,14 @@ class Evaluator:
             student.get_submodule(name).requires_grad_(False)
         return student, float(passes)
 
-    def _measure(self, student: nn.Module, device: Nonidealities | None) -> tuple[dict[str, float], int]:
+    def _measure(self, student: nn.Module, device: Nonidealities | None, *, other: bool) -> tuple[dict[str, float], int]:
         """Accuracy and loss on validation data, and how many images that took."""
         draws = self.finetune.noise_draws if device else 0
         if not device or not draws:
             accuracy, loss = evaluate(student, self.validation, mean=self.mean, std=self.std)
             return {"accuracy": accuracy, "loss": loss}, len(self.validation)
         settings = {"fit_adc": self.finetune.fit_adc, "remap": self.finetune.remap}
-        built = (on_device(student, device, draw=draw, **settings) for draw in range(draws))
+        built = (on_device(student, device, draw=draw + other * draws, **settings) for draw in range(draws))
         found = np.array([evaluate(network, self.validation, mean=self.mean, std=self.std) for network in built])
         accuracy, loss = found.mean(0).tolist()
         spread = float(found[:, 0].std(ddof=1)) if draws > 1 else 0.0

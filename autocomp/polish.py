@@ -20,7 +20,8 @@ class Polished:
     """What became of one front member.
 
     Attributes:
-        metrics: accuracy and loss on validation data, ``test_accuracy`` of the loaded export, and the paper metrics.
+        metrics: accuracy and loss on validation data, ``test_accuracy`` of the loaded export, and the paper metrics. Where the hardware
+            disturbs the numbers, accuracy and loss are those on devices that no trial has met.
         fidelity: epochs of fine-tuning.
         image_passes: compute spent.
         files: the exported files, by name; bytes, because the worker may be another machine.
@@ -50,7 +51,7 @@ class Polisher:
         """Train again from the teacher, with the trial's own seed, for the polish's epochs."""
         evaluator = self.evaluator
         epochs = evaluator.finetune.polish_epochs
-        ((trained, last),) = evaluator.run(trial.configuration, seed=trial.seed, epochs=epochs, only_last=True)
+        ((trained, last),) = evaluator.run(trial.configuration, seed=trial.seed, epochs=epochs, only_last=True, other_devices=True)
         with tempfile.TemporaryDirectory(prefix="autocomp-") as scratch:
             folder = Path(scratch) / "model"
             metrics = dict(last.metrics)

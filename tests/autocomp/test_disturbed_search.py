@@ -13,7 +13,7 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_search_on_a_crossbar_tells_the_spread_over_devices(
+def test_a_search_on_a_crossbar_tells_the_spread_and_measures_its_front_on_other_devices(
     tmp_path: Path, autocomp: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     settings = ("task.epochs=2", "finetune=none", "finetune.polish_members=1", "tracking=none", "--out", "run")
@@ -24,6 +24,9 @@ def test_a_search_on_a_crossbar_tells_the_spread_over_devices(
     assert [row["status"] for row in rows] == ["COMPLETE"] * 2
     assert all(0 <= row["accuracy_std"] < 0.5 for row in rows)
     assert any(row["accuracy_std"] > 0 for row in rows)
+    front = pq.read_table(tmp_path / "run" / "front.parquet").to_pylist()  # untrained: the networks of the trials
+    tried = {row["trial_id"]: row for row in rows}
+    assert any(row["accuracy_std"] != tried[row["trial_id"]]["accuracy_std"] for row in front)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert "accuracy_std" in json.dumps(summary)
     assert "Spread of the accuracy over devices" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

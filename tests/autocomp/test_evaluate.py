@@ -332,6 +332,19 @@ def test_a_crossbar_is_measured_on_several_devices(evaluator: Evaluator) -> None
     assert again[0].metrics == found.metrics
 
 
+def test_what_was_chosen_is_measured_on_devices_that_no_trial_has_met(evaluator: Evaluator) -> None:
+    configuration = every_layer(evaluator, weight_bits=4, activation_bits=8)
+    crossbar = on(evaluator, load_device("isaac", {"programming_sigma": 0.1}))
+    ((network, found),) = crossbar.run(configuration, seed=0, epochs=0, other_devices=True)
+    device = crossbar.nonidealities(configuration)
+    assert device is not None
+    others = [
+        evaluate(on_device(network, device, draw=d), evaluator.validation, mean=evaluator.mean, std=evaluator.std)[0] for d in (3, 4, 5)
+    ]
+    assert found.metrics["accuracy"] == pytest.approx(np.mean(others))
+    assert found.metrics["accuracy_std"] == pytest.approx(np.std(others, ddof=1))
+
+
 def test_without_draws_a_crossbar_counts_as_exact(evaluator: Evaluator) -> None:
     (exact,) = measurements(on(evaluator, load_device("isaac"), noise_draws=0), Configuration({}), epochs=0)
     (digital,) = measurements(evaluator, Configuration({}), epochs=0)
