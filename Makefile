@@ -22,7 +22,7 @@ search: $(READY)
 	  $(if $(HW),--hw $(HW)) $(if $(TASK),--task $(TASK)) $(if $(SEARCHER),--searcher $(SEARCHER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(READY)
-	$(VENV)/bin/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(VENV)/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check

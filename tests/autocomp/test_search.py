@@ -157,15 +157,14 @@ def choices(row: dict[str, Any], knob: str) -> dict[str, Any]:
     return {name.split("/")[1]: value for name, value in row.items() if name.startswith("choice/") and name.endswith(f"/{knob}")}
 
 
-@pytest.mark.parametrize("searcher", ["annealing", "rl"])
-def test_layers_can_be_frozen_and_decide_together(tmp_path: Path, searcher: str, autocomp: Autocomp) -> None:
+def test_layers_can_be_frozen_and_decide_together(tmp_path: Path, autocomp: Autocomp) -> None:
     rules = [
         "{match:'*',weight_bits:[3,4,6,8],activation_bits:8,sparsity:[0,0.5],together:true}",
         "{match:'*',sparsity:[0,0.25,0.5],together:false}",
         "{position:first,frozen:true}",
     ]
     arguments = (f"space.rules=[{','.join(rules)}]", "objectives.macs.limit=95%", "tracking=none", *ALONE)
-    result = autocomp(tmp_path, "search", "--searcher", searcher, "--trials", "5", "--out", "run", *arguments)
+    result = autocomp(tmp_path, "search", "--searcher", "rl", "--trials", "5", "--out", "run", *arguments)
     assert result.returncode == 0, result.stderr
     rows = pq.read_table(tmp_path / "run" / "trials.parquet").to_pylist()
     for row in rows:

@@ -22,10 +22,14 @@ def read(folder: Path, name: str) -> Any:
 
 
 def spending(autocomp: Autocomp, folder: Path, *arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A random search without profile under a budget: its summary and its trials."""
+    """A random search under a budget, which has no use for a profile: its summary and its trials."""
     result = autocomp(folder, "search", "--searcher", "random", "--out", "run", "tracking=none", *SMALL, *arguments)
     assert result.returncode == 0, result.stderr
-    return read(folder, "summary.json"), pq.read_table(folder / "run" / "trials.parquet").to_pylist()
+    assert "profiling" not in result.stdout
+    assert not (folder / "run" / "profile.json").exists()
+    summary = read(folder, "summary.json")
+    assert summary["profile_passes"] == 0
+    return summary, pq.read_table(folder / "run" / "trials.parquet").to_pylist()
 
 
 def test_a_budget_of_passes_is_exceeded_by_less_than_a_trial_and_a_resume_adds_none(tmp_path: Path, autocomp: Autocomp) -> None:

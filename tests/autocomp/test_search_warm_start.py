@@ -31,11 +31,19 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
 
 
-def test_a_run_learns_from_an_earlier_one_even_if_it_is_killed_and_the_earlier_one_is_gone(
-    tmp_path: Path, autocomp: Autocomp, stop_after: StopAfter
-) -> None:
-    result = autocomp(tmp_path, "search", "--trials", "4", "--out", "earlier", "tracking=none", *SMALL)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, autocomp: Autocomp) -> Path:
+    """A run to begin with."""
+    folder = tmp_path_factory.mktemp("finished")
+    result = autocomp(folder, "search", "--trials", "4", "--out", "earlier", "tracking=none", *SMALL)
     assert result.returncode == 0, result.stderr
+    return folder / "earlier"
+
+
+def test_a_run_learns_from_an_earlier_one_even_if_it_is_killed_and_the_earlier_one_is_gone(
+    tmp_path: Path, finished: Path, autocomp: Autocomp, stop_after: StopAfter
+) -> None:
+    shutil.copytree(finished, tmp_path / "earlier")
     earlier = json.loads((tmp_path / "earlier" / "summary.json").read_text())
     tried = {json.dumps(row["configuration"]) for row in journal(tmp_path / "earlier")}
     warm = ("--trials", "6", "--warm-start", "earlier", "--seed", "1", "tracking=none", *SMALL)
@@ -57,12 +65,10 @@ def test_a_run_learns_from_an_earlier_one_even_if_it_is_killed_and_the_earlier_o
     assert summary["hypervolume"] > 0.9 * earlier["hypervolume"]  # polished anew
 
 
-def test_what_an_earlier_run_did_best_is_tried_first_where_training_is_another(tmp_path: Path, autocomp: Autocomp) -> None:
-    result = autocomp(tmp_path, "search", "--searcher", "random", "--trials", "4", "--out", "earlier", "tracking=none", *SMALL)
-    assert result.returncode == 0, result.stderr
-    tried = {json.dumps(row["configuration"]) for row in journal(tmp_path / "earlier")}
+def test_what_an_earlier_run_did_best_is_tried_first_where_training_is_another(tmp_path: Path, finished: Path, autocomp: Autocomp) -> None:
+    tried = {json.dumps(row["configuration"]) for row in journal(finished)}
     other = ("--searcher", "random", "--trials", "4", "tracking=none", *SMALL, "finetune.batch_size=32")
-    result = autocomp(tmp_path, "search", "--out", "run", "--warm-start", "earlier", *other)
+    result = autocomp(tmp_path, "search", "--out", "run", "--warm-start", str(finished), *other)
     assert result.returncode == 0, result.stderr
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("warm start"))
     count = int(line.split(" best ")[0].rpartition(" ")[2])
