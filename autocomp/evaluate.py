@@ -166,10 +166,18 @@ class Evaluator:
                 pass
         return student.eval()
 
-    def knowing(self, sensitivity: Sensitivity) -> Evaluator:
+    def untouched(self) -> Measurement | None:
+        """What the network is worth on a disturbed device before anything is done to it, without training; None on other devices."""
+        if self.nonidealities(Configuration({})) is None:
+            return None
+        ((_, measured),) = self.run(Configuration({}), seed=0, epochs=0)
+        return measured
+
+    def knowing(self, sensitivity: Sensitivity, untouched: Measurement | None = None) -> Evaluator:
         """The same with a problem that knows what was measured; what was computed already is kept."""
         knowing = copy.copy(self)
-        object.__setattr__(knowing, "problem", replace(self.problem, sensitivity=sensitivity))
+        known = {} if untouched is None else {name: untouched.metrics[name] for name in ("accuracy", "loss")}
+        object.__setattr__(knowing, "problem", replace(self.problem, sensitivity=sensitivity, untouched=known))
         return knowing
 
     def nonidealities(self, configuration: Configuration) -> Nonidealities | None:

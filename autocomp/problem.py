@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,8 @@ class Problem:
         baseline: the teacher's metrics, measured and priced the same way as a trial's.
         floor: share of the teacher's accuracy below which a network is of no use; where the reference point lies.
         sensitivity: what single choices cost alone; None where it was not measured.
+        untouched: accuracy and loss of the untouched network on the hardware, without training, where this disturbs the numbers and they
+            were measured; otherwise empty, and the teacher's count.
         beside: what the file of a packed network holds beside its layers' weights.
     """
 
@@ -47,6 +49,7 @@ class Problem:
     baseline: Mapping[str, float]
     floor: float = 0.9
     sensitivity: Sensitivity | None = None
+    untouched: Mapping[str, float] = field(default_factory=dict)
     beside: Beside = NOTHING
 
     @cached_property

@@ -176,7 +176,11 @@ class _Run:
         if plan is None:
             return self
         found = measure_profile(self.evaluator, plan, cluster=self.cluster, workers=workers, progress=self.progress, folder=self.out)
-        return self if found is None else replace(self, evaluator=self.evaluator.knowing(found.sensitivity), profile=found)
+        if found is None:
+            return self
+        untouched = self.evaluator.untouched()
+        spent = found.spent + (untouched.image_passes if untouched else 0.0)
+        return replace(self, evaluator=self.evaluator.knowing(found.sensitivity, untouched), profile=replace(found, spent=spent))
 
     @cached_property
     def origin(self) -> dict[str, str]:

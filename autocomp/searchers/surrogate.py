@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
@@ -67,6 +67,7 @@ class Scales:
         rest: of one composition, whatever the reason.
         length: distance of compositions (Hellinger's) within which the rest is alike.
         trained: factor on all of these for what distinguishes trials from probes.
+        lost: what trials are expected to lose whatever is done to the network, which probes do not see; in units of the metric's range.
     """
 
     power: float = 0.4
@@ -75,6 +76,7 @@ class Scales:
     rest: float = 0.2
     length: float = 0.2
     trained: float = 0.3
+    lost: float = 0.0
 
 
 POWERS = (0.25, 0.4, 0.6, 0.8, 1.0)  # that there are to choose from
@@ -84,7 +86,7 @@ def candidates(usual: Scales) -> list[Scales]:
     """The scales that trials choose from, none of their powers far from the usual one."""
     place = POWERS.index(usual.power)
     others = product(POWERS[max(place - 1, 0) : place + 2], (0.1, 0.3), (0.07, 0.15, 0.3), (0.3, 1.0))
-    return [Scales(power=power, part=part, rest=rest, trained=trained) for power, part, rest, trained in others]
+    return [replace(usual, power=power, part=part, rest=rest, trained=trained) for power, part, rest, trained in others]
 
 
 @dataclass(frozen=True)
@@ -114,16 +116,16 @@ class Curve:
         x = logit(share) / self.slope + self.centre + self.shift * np.sqrt(fidelity)
         return x, MISFIT / (share * (1 - share) * self.slope)
 
-    def plausibility(self, power: float) -> float:
-        """Logarithm of how probable such a curve is beforehand, up to a constant, over errors that are a power of losses."""
-        parameters = np.array([self.centre, self.slope, self.shift, self.probed, self.tried]) / _units(power)
+    def plausibility(self, scales: Scales) -> float:
+        """Logarithm of how probable such a curve is beforehand, up to a constant."""
+        parameters = np.array([self.centre, self.slope, self.shift, self.probed, self.tried - scales.lost]) / _units(scales.power)
         return float(-0.5 * (((parameters - USUAL) / VARIES) ** 2).sum())
 
     def _offset(self, fidelity: Floats) -> Floats:
         return self.probed + (self.tried - self.probed) * fidelity
 
 
-# Prior of a curve's parameters, in their order: what is usual, how far it varies, and what is possible.
+# Prior of a curve's parameters, in their order, `tried` beyond what is lost anyway: what is usual, how far it varies, what is possible.
 USUAL = np.array([0.0, 1.2, 0.0, 0.0, 0.0])
 VARIES = np.array([2.0, 0.6, 1.0, 0.01, 0.02])
 POSSIBLE = (np.array([-20.0, 0.1, -3.0, -0.2, -0.2]), np.array([20.0, 10.0, 10.0, 0.2, 0.2]))
@@ -134,21 +136,21 @@ def _units(power: float) -> Floats:
     return np.array([1.0, 1 / power, power, 1.0, 1.0])
 
 
-def fit_curve(x: Floats, observed: Observations, power: float) -> tuple[Curve, float]:
+def fit_curve(x: Floats, observed: Observations, scales: Scales) -> tuple[Curve, float]:
     """The most probable curve through falls at strengths ``x``, and minus the logarithm of how probable it is, up to a constant.
 
     Robust least squares with the prior as further residuals.
     """
-    scale = _units(power)
+    scale, lost = _units(scales.power), np.array([0.0, 0.0, 0.0, 0.0, scales.lost])
     share = np.clip(observed.fall, 0, 1)
     tolerance = np.hypot(FLAT, STEEP * share * (1 - share))
 
     def residuals(parameters: Floats) -> Floats:
-        fit = (Curve(*(parameters * scale))(x, observed.fidelity) - observed.fall) / tolerance
+        fit = (Curve(*(parameters * scale + lost))(x, observed.fidelity) - observed.fall) / tolerance
         return np.concatenate([fit, (parameters - USUAL) / VARIES])
 
     found = least_squares(residuals, USUAL, bounds=POSSIBLE, loss="soft_l1", max_nfev=60)
-    return Curve(*(scale * found.x).tolist()), float(found.cost)
+    return Curve(*(scale * found.x + lost).tolist()), float(found.cost)
 
 
 def added(errors: Floats) -> Floats:
@@ -168,7 +170,7 @@ def best_power(probes: Observations) -> float:
 
 def misfit(observed: Observations, power: float) -> float:
     """How badly the curve fits over errors that are a power of losses, as `fit_curve` has it."""
-    return fit_curve(np.log(added(observed.made_of.losses**power)), observed, power)[1]
+    return fit_curve(np.log(added(observed.made_of.losses**power)), observed, Scales(power=power))[1]
 
 
 class Model:
@@ -191,7 +193,7 @@ class Model:
         self.of_kind, self.scales = of_kind / np.maximum(of_kind.sum(0), 1), scales
         x, linear, roots = self._views(observed.made_of)
         self.known = linear, roots
-        self.curve, self.fidelity = curve or fit_curve(x, observed, scales.power)[0], observed.fidelity
+        self.curve, self.fidelity = curve or fit_curve(x, observed, scales)[0], observed.fidelity
         seen, self.noise = self.curve.strengths(observed.fall, self.fidelity)
         self.covariance = self._kernel(linear, roots, self.fidelity)
         self.factor = self._factor(self.noise)
@@ -307,7 +309,8 @@ class Surrogate:
     @cached_property
     def _usual(self) -> Scales:
         """The scales as long as there are few trials."""
-        return Scales(power=best_power(self.probes))
+        untouched = self.fall(np.array([self.problem.untouched.get(self.metric, self.teacher)]))
+        return Scales(power=best_power(self.probes), lost=float(untouched[0]))
 
     def _chosen(self, trials: Observations) -> Scales:
         """The scales at which the trials are most probable, given the probes.
@@ -326,7 +329,7 @@ class Surrogate:
         both = Model(self.probes + trials, self.composition.of_kind, scales, curves.get(scales.power))
         curves[scales.power] = both.curve
         before = Model(self.probes, self.composition.of_kind, scales, both.curve).evidence if len(self.probes) else 0.0
-        return both.evidence - before + both.curve.plausibility(scales.power)
+        return both.evidence - before + both.curve.plausibility(scales)
 
     def predict(self, made_of: Features, *, among_trials: bool = False) -> tuple[Floats, Floats]:
         """Mean and deviation of the metric of ``b`` configurations after a full training, ``b`` each.

@@ -70,7 +70,7 @@ def compare(name: str, chosen: Sequence[str], *, seeds: int, trials: int, concur
             course = run(case, {**SEARCHERS, **RL_PARTS}[searcher], seed=seed, trials=trials, concurrent=concurrent)
             record = runs(path)
             record["runs"].setdefault(searcher, {})[f"{seed}"] = course.to_record()
-            record |= {"concurrent": concurrent, "profile_passes": case.sensitivity.image_passes, "machine": machine()}
+            record |= {"concurrent": concurrent, "profile_passes": case.profile_passes, "machine": machine()}
             keep(path, record)
             print(name, searcher, seed, course.to_record()["hypervolume"], flush=True)  # noqa: T201
 

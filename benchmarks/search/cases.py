@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from autocomp import cache
 from autocomp.choice import Configuration
-from autocomp.evaluate import Evaluator
+from autocomp.evaluate import Evaluator, Measurement
 from autocomp.models import arrays
 from autocomp.pareto import ParetoFront
 from autocomp.problem import Problem
@@ -45,7 +45,17 @@ class Case:
     @cached_property
     def problem(self) -> Problem:
         """The problem with its sensitivity."""
-        return replace(self.evaluator.problem, sensitivity=self.sensitivity)
+        return self.evaluator.knowing(self.sensitivity, self.untouched).problem
+
+    @cached_property
+    def untouched(self) -> Measurement | None:
+        """Where a device disturbs the numbers, what it does to the network as it is."""
+        return self.evaluator.untouched()
+
+    @property
+    def profile_passes(self) -> float:
+        """Images that go through a network before the first trial of a searcher that makes use of the profile."""
+        return self.sensitivity.image_passes + (self.untouched.image_passes if self.untouched else 0.0)
 
     @cached_property
     def sensitivity(self) -> Sensitivity:

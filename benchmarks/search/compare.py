@@ -68,7 +68,7 @@ def run(case: Case, make: Callable[..., Searcher], *, seed: int, trials: int, co
     """
     problem = case.problem
     searcher = make(problem=problem, seed=seed, trials=trials)
-    passes = case.sensitivity.image_passes if uses_profile(make) else 0.0
+    passes = case.profile_passes if uses_profile(make) else 0.0
     front = ParetoFront(problem.objectives)
     volumes: list[float] = []
     spent: list[float] = []

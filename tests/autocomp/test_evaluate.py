@@ -19,6 +19,7 @@ from autocomp.distill import FineTuning
 from autocomp.evaluate import Evaluator, Measurement
 from autocomp.objective import PAPER_METRICS
 from autocomp.problem import Problem
+from autocomp.sensitivity import Sensitivity
 from autocomp.space import SearchSpace
 from autocomp.storage import packed_size
 from autocomp.tasks import DigitsTask, evaluate
@@ -343,6 +344,16 @@ def test_what_was_chosen_is_measured_on_devices_that_no_trial_has_met(evaluator:
     ]
     assert found.metrics["accuracy"] == pytest.approx(np.mean(others))
     assert found.metrics["accuracy_std"] == pytest.approx(np.std(others, ddof=1))
+
+
+def test_a_problem_knows_what_its_device_does_to_the_network_as_it_is(evaluator: Evaluator) -> None:
+    crossbar = on(evaluator, load_device("isaac", {"programming_sigma": 0.1}))
+    untouched = crossbar.untouched()
+    assert untouched is not None
+    (trial,) = measurements(crossbar, Configuration({}), epochs=0)
+    known = crossbar.knowing(Sensitivity(1.0, 0, 0.0, ()), untouched).problem.untouched
+    assert known == {"accuracy": trial.metrics["accuracy"], "loss": trial.metrics["loss"]}
+    assert evaluator.untouched() is None  # a device that computes exactly
 
 
 def test_without_draws_a_crossbar_counts_as_exact(evaluator: Evaluator) -> None:

@@ -185,3 +185,20 @@ def test_among_trials_only_what_they_do_not_tell_is_uncertain(toy: Toy, measure:
         deviations.append(np.median(compared))
     at, near, elsewhere = deviations
     assert at < 0.002 < near < elsewhere
+
+
+def test_what_a_device_takes_whatever_is_done_says_nothing_of_what_is_done(toy: Toy, measure: Measure) -> None:
+    """The first trial, hardly compressed, loses 2 points, and 8 to the device, as all others will beside what they lose themselves."""
+    exact = profiled(toy(), measure)
+    disturbed = replace(exact, untouched={"accuracy": exact.baseline["accuracy"] - 0.08})
+    options = {"weight_bits": 1, "sparsity": 2}  # 7 bits, a fifth pruned
+    first = exact.space.canonical(np.array([[options.get(knob.name, 0) for knob in exact.space.knobs]]))
+    unseen = spread_sample(exact.space, np.random.default_rng(3), 200)
+    truth = accuracies(exact, unseen, measure) - 0.08
+    off = {}
+    for problem in (exact, disturbed):
+        surrogate = Surrogate(Composition(problem), "accuracy")
+        told(surrogate, problem, first, accuracies(exact, first, measure) - 0.08)
+        mean, _ = surrogate.predict(features(problem, unseen))
+        off[problem is disturbed] = float(np.sqrt(np.mean((mean - truth)[truth > 0.2] ** 2)))
+    assert off[True] < 0.1 < 0.3 < off[False]
