@@ -176,7 +176,11 @@ class Evaluator:
     def knowing(self, sensitivity: Sensitivity, untouched: Measurement | None = None) -> Evaluator:
         """The same with a problem that knows what was measured; what was computed already is kept."""
         knowing = copy.copy(self)
-        known = {} if untouched is None else {name: untouched.metrics[name] for name in ("accuracy", "loss")}
+        known = (
+            {}
+            if untouched is None
+            else {name: untouched.metrics[name] for name in ("accuracy", "loss") if np.isfinite(untouched.metrics[name])}
+        )
         object.__setattr__(knowing, "problem", replace(self.problem, sensitivity=sensitivity, untouched=known))
         return knowing
 

@@ -20,7 +20,7 @@ from autocomp.budget import Budget, Effort, Ledger
 from autocomp.cluster import Cluster, spread
 from autocomp.cluster.trials import run_trials
 from autocomp.errors import UnreachableLimitError
-from autocomp.evaluate import Evaluator
+from autocomp.evaluate import Evaluator, Measurement
 from autocomp.files import new_file, new_folder
 from autocomp.outcome import FrontMember, Outcome
 from autocomp.pareto import ParetoFront
@@ -178,9 +178,18 @@ class _Run:
         found = measure_profile(self.evaluator, plan, cluster=self.cluster, workers=workers, progress=self.progress, folder=self.out)
         if found is None:
             return self
-        untouched = self.evaluator.untouched()
+        untouched = self._untouched()
         spent = found.spent + (untouched.image_passes if untouched else 0.0)
         return replace(self, evaluator=self.evaluator.knowing(found.sensitivity, untouched), profile=replace(found, spent=spent))
+
+    def _untouched(self) -> Measurement | None:
+        """See `Evaluator.untouched`; a device whose model fails here may do so on some trials only, so that the search goes on."""
+        try:
+            return self.evaluator.untouched()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.progress.note(f"what the device does to the untouched network could not be measured and is left out: {reason}")
+            return None
 
     @cached_property
     def origin(self) -> dict[str, str]:
